@@ -1,0 +1,100 @@
+"""Configurations in and out of TOML: presets, files, `--set KEY=VALUE`.
+
+A preset is a TOML file in `presets/` whose header comment is its claim: where it comes from, on what hardware, in how
+many minutes, to which loss, by which command.
+"""
+
+import tomllib
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from storyloom.config.schema import Config
+from storyloom.errors import ConfigError, nearest
+from storyloom.files import write_text
+
+
+def preset_names() -> list[str]:
+    """The names of all presets, in alphabetical order.
+
+    >>> "laptop" in preset_names()
+    True
+    """
+    folder = resources.files("storyloom.config") / "presets"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def preset_text(name: str) -> str:
+    """A preset's TOML as it stands, comments included. Raises `ConfigError` naming the nearest preset."""
+    if name not in preset_names():
+        raise ConfigError(f"unknown preset {name!r}: {nearest(name, preset_names())}")
+    return (resources.files("storyloom.config") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def describe_presets() -> dict[str, str]:
+    """Each preset's name and the first line of its claim."""
+    return {name: preset_text(name).splitlines()[0].lstrip("# ") for name in preset_names()}
+
+
+def load_preset(name: str) -> Config:
+    """A preset as a configuration.
+
+    >>> load_preset("laptop").model.position
+    'rope'
+    """
+    return Config(**_parse(preset_text(name), f"preset {name}"))
+
+
+def load_config(path: Path) -> tuple[Config, dict[str, Any]]:
+    """Read a TOML configuration; returns it with its `[run]` table, where a trained run keeps what it was made from."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"no configuration file at {path}: see `storyloom presets` for named ones") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from None
+    groups = _parse(text, str(path))
+    run = groups.pop("run", {})
+    return Config(**groups), run
+
+
+def save_config(path: Path, config: Config, run: dict[str, Any]) -> None:
+    """Write a fully resolved configuration; settings that are None are left out, as TOML has no null."""
+    write_text(path, tomli_w.dumps({"run": run, **config.model_dump(exclude_none=True)}))
+
+
+def apply_settings(config: Config, settings: Iterable[str]) -> Config:
+    """Change settings by `GROUP.NAME=VALUE` strings; values are read as TOML, bare words as strings.
+
+    >>> apply_settings(Config(), ["model.n_layer=6", "model.norm=layernorm", "train.grad_clip=none"]).model.n_layer
+    6
+    """
+    groups = config.model_dump()
+    for setting in settings:
+        key, separator, value = setting.partition("=")
+        group, dot, name = key.strip().partition(".")
+        if not separator or not dot:
+            raise ConfigError(f"--set {setting!r} is not GROUP.NAME=VALUE: for example --set model.n_layer=6")
+        if group not in groups:
+            raise ConfigError(f"unknown group of settings {group!r} in --set {setting}: {nearest(group, groups)}")
+        groups[group][name] = _value(value.strip())
+    return Config(**groups)
+
+
+def _value(text: str) -> Any:
+    if text.lower() == "none":
+        return None
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where} is not valid TOML: {error}") from None

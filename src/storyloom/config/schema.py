@@ -1,0 +1,217 @@
+"""The settings: three frozen groups, each field with its meaning and unit.
+
+Knows what each value may be and which combinations are impossible; knows nothing of files (`loading.py`) nor of the
+parts that the names choose. Each part of the house is handed its own group only.
+"""
+
+from typing import Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from storyloom.errors import ConfigError, nearest
+
+Precision = Literal["auto", "fp32", "bf16"]
+Rows = Literal["stream", "padded"]
+
+
+class Settings(BaseModel):
+    """A frozen group of settings; unknown names and impossible values raise `ConfigError` in one line.
+
+    >>> DataConfig(vocab_sice=512)
+    Traceback (most recent call last):
+    storyloom.errors.ConfigError: unknown setting data.vocab_sice: did you mean 'vocab_size'? Known: limit_mb, rows, ...
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(_one_line(type(self), error)) from None
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated anew."""
+        return type(self)(**{**self.model_dump(), **changes})
+
+
+class DataConfig(Settings):
+    """How stories become token ids."""
+
+    tokenizer: str = "bpe"
+    """`char`, `bpe` (trained on the stories), or the path of a `tokenizer.json`."""
+    vocab_size: int = Field(4096, ge=2, le=1_000_000)
+    """Entries of a trained BPE vocabulary, the end-of-text token included; `char` and files bring their own number."""
+    limit_mb: float | None = Field(None, gt=0)
+    """Read only the first so many megabytes (1e6 UTF-8 bytes) of stories; None reads all."""
+    val_fraction: float = Field(0.1, gt=0, lt=1)
+    """Share of the stories held out for validation where no validation file is named."""
+    rows: Rows = "stream"
+    """`stream`: windows over the joined stories; `padded`: one story a row, cut or padded to the block."""
+
+
+class ModelConfig(Settings):
+    """The shape of the GPT, in GPT-2's names."""
+
+    vocab_size: int | None = Field(None, ge=2)
+    """Size of the vocabulary, V; comes from the data, so presets leave it out."""
+    block_size: int = Field(256, ge=2, le=65_536)
+    """The longest window the model sees, in tokens, T."""
+    n_layer: int = Field(4, ge=1, le=256)
+    """Number of blocks."""
+    n_head: int = Field(4, ge=1)
+    """Number of query heads, H."""
+    n_kv_head: int | None = Field(None, ge=1)
+    """Number of key and value heads (grouped queries); None means as many as query heads."""
+    n_embd: int = Field(192, ge=2)
+    """Width of the residual stream, C."""
+    n_mlp: int | None = Field(None, ge=1)
+    """Hidden width of the MLP; None means 4 C, and for swiglu 8/3 C rounded up to a multiple of 32 (equal work)."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Probability of zeroing an activation in training (embeddings, attention weights, both branches)."""
+    bias: bool = False
+    """Whether linear layers and LayerNorm carry biases; swiglu never does."""
+    position: Literal["learned", "sinusoidal", "rope"] = "rope"
+    """How the order of tokens enters: a learned or fixed vector added, or rotated queries and keys."""
+    norm: Literal["layernorm", "rmsnorm"] = "rmsnorm"
+    """The normalisation."""
+    norm_placement: Literal["pre", "post"] = "pre"
+    """Before each branch (GPT-2), or after each residual sum (the first Transformer)."""
+    mlp: Literal["relu", "gelu", "relu2", "swiglu"] = "swiglu"
+    """The MLP's activation."""
+    qk_norm: bool = False
+    """RMSNorm with a gain over each head's queries and keys, before RoPE (as in Qwen3)."""
+    tie_embeddings: bool = True
+    """Whether the output head shares the token embedding's weights."""
+    embedding_scale: bool = False
+    """Multiply token embeddings by sqrt(C)."""
+    attention: Literal["fused", "explicit"] = "fused"
+    """PyTorch's fused kernel, or the written-out one (slower; can return its weights)."""
+
+    @property
+    def head_size(self) -> int:
+        """Width of one head, C / H."""
+        return self.n_embd // self.n_head
+
+    @property
+    def kv_heads(self) -> int:
+        """Number of key and value heads, with the default filled in."""
+        return self.n_kv_head or self.n_head
+
+    @property
+    def mlp_width(self) -> int:
+        """Hidden width of the MLP, with the default filled in."""
+        if self.n_mlp is not None:
+            return self.n_mlp
+        return -(-self.n_embd * 8 // (3 * 32)) * 32 if self.mlp == "swiglu" else 4 * self.n_embd
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.n_embd % self.n_head:
+            raise ValueError(
+                f"n_embd = {self.n_embd} is not divisible by n_head = {self.n_head}: choose a width that is a multiple"
+            )
+        if self.n_head % self.kv_heads:
+            raise ValueError(
+                f"n_head = {self.n_head} is not divisible by n_kv_head = {self.kv_heads}: "
+                "each key head serves the same number of query heads"
+            )
+        if self.position == "rope" and self.head_size % 2:
+            raise ValueError(
+                f"position = rope rotates halves, but n_embd / n_head = {self.head_size} is odd: choose an even head"
+            )
+        if self.position == "sinusoidal" and self.n_embd % 2:
+            raise ValueError(f"position = sinusoidal pairs sines with cosines, but n_embd = {self.n_embd} is odd")
+        return self
+
+
+class TrainConfig(Settings):
+    """How the model is trained. Losses are nats/token, learning rates per update."""
+
+    max_steps: int | None = Field(None, ge=1)
+    """Stop after so many optimiser updates. The smallest of all limits holds."""
+    max_epochs: float | None = Field(None, gt=0)
+    """Stop after so many passes over the training tokens."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Stop after so many training tokens."""
+    batch_size: int = Field(32, ge=1)
+    """Rows in one micro-batch, B."""
+    grad_accum_steps: int = Field(1, ge=1)
+    """Micro-batches whose gradients are summed before one update."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """The peak learning rate."""
+    min_lr: float = Field(0.0, ge=0)
+    """The learning rate at the schedule's end."""
+    warmup_steps: int = Field(50, ge=0)
+    """Updates over which the learning rate rises linearly from 0 to its peak."""
+    schedule: Literal["constant", "linear", "cosine", "trapezoid"] = "trapezoid"
+    """The learning rate after the warm-up."""
+    decay_fraction: float = Field(0.5, gt=0, le=1)
+    """Share of all updates over which `trapezoid` falls linearly to `min_lr` at the end."""
+    optimizer: Literal["adamw"] = "adamw"
+    """The optimiser."""
+    weight_decay: float = Field(0.1, ge=0)
+    """Decoupled weight decay of matrices; gains, biases and embeddings have none."""
+    grad_clip: float | None = Field(1.0, gt=0)
+    """Clip the gradient's global norm to this; None never clips. The norm before clipping is logged."""
+    precision: Precision = "auto"
+    """Arithmetic of the forward and backward pass; weights stay fp32. `auto` takes bf16 where a short probe is faster."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads; None takes one for each physical core."""
+    eval_interval: int = Field(250, ge=1)
+    """Updates between two evaluations (and possible `best` checkpoints)."""
+    eval_stories: int = Field(200, ge=1)
+    """Validation stories evaluated on the way (the first ones, always the same); at the end all are."""
+    sample_interval: int = Field(500, ge=1)
+    """Updates between two sample stories."""
+    checkpoint_interval: int = Field(250, ge=1)
+    """Updates between two `last` checkpoints."""
+    seed: int = Field(1337, ge=0, lt=2**63)
+    """Seed of the initial weights, the order of the data and dropout."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.min_lr > self.learning_rate:
+            raise ValueError(
+                f"min_lr = {self.min_lr:g} is above learning_rate = {self.learning_rate:g}: "
+                "a schedule falls from learning_rate to min_lr, so lower min_lr"
+            )
+        return self
+
+
+class Config(Settings):
+    """All three groups."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+
+
+def _one_line(model: type[BaseModel], error: ValidationError) -> str:
+    """The first of pydantic's complaints as: what, got, limit, next step."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    owner, field = _owner(model, path)
+    group = _GROUPS.get(owner.__name__)
+    name = ".".join([group, *path[-1:]] if group and path else path) or (group or "settings")
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting {name}: {nearest(path[-1], owner.model_fields)}"
+    if first["type"] == "value_error":
+        return f"impossible settings: {first['ctx']['error']}"  # our own validators, already in one line
+    if first["type"] == "literal_error":
+        choices = [str(choice) for choice in get_args(owner.model_fields[field].annotation)]
+        return f"{name} = {first['input']!r} is not one of its choices: {nearest(str(first['input']), choices)}"
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return f"{name} = {first['input']!r}: {message}"
+
+
+_GROUPS = {"DataConfig": "data", "ModelConfig": "model", "TrainConfig": "train"}
+
+
+def _owner(model: type[BaseModel], path: list[str]) -> tuple[type[BaseModel], str]:
+    """Follow a path of field names to the settings group that owns the last one."""
+    for part in path[:-1]:
+        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return model, path[-1] if path else ""
