@@ -119,10 +119,9 @@ class Teller:
         slot, form = node.slot, node.form
 
         def step(telling: Telling) -> None:
-            entities, (limits, bits) = tables.after(telling.slots)
-            outcome = bisect_right(limits, telling.uniform())
-            telling.bits += bits[outcome]
-            telling.slots[slot] = entity = entities[outcome]
+            entities, limits, bits = tables.after(telling.slots)
+            telling.slots[slot] = entity = entities[bisect_right(limits, telling.uniform())]
+            telling.bits += bits[entity.key]
             telling.said.append(entity.form(form))
 
         return step
@@ -135,14 +134,15 @@ class DrawTables:
         self._domain = grammar.domain(node)
         self._others = grammar.slots[node.slot].differs_from
         self._table = table
-        self._made: dict[tuple[str, ...], tuple[list[Entity], Table]] = {}
+        self._made: dict[tuple[str, ...], tuple[list[Entity], list[float], dict[str, float]]] = {}
 
-    def after(self, slots: dict[str, Entity]) -> tuple[list[Entity], Table]:
-        """Return the entities that are left when those in `slots` are excluded, and their table."""
+    def after(self, slots: dict[str, Entity]) -> tuple[list[Entity], list[float], dict[str, float]]:
+        """Return the entities left when those in `slots` are excluded, their limits, and their bits by key."""
         excluded = tuple([slots[other].key for other in self._others if other in slots])
         if excluded not in self._made:
             left = [entity for entity in self._domain if entity.key not in excluded]
-            self._made[excluded] = left, self._table([entity.weight for entity in left])
+            limits, bits = self._table([entity.weight for entity in left])
+            self._made[excluded] = left, limits, {e.key: each for e, each in zip(left, bits, strict=True)}
         return self._made[excluded]
 
 
