@@ -153,13 +153,20 @@ class Openings:
         length = min(len(left), len(right))
         if left[:length] != right[:length]:
             return False
-        rest = [(side[0][length:], *side[1:]) if side[0][length:] else side[1:] for side in ((left, *one[1:]), (right, *two[1:]))]
+        rest = [
+            (side[0][length:], *side[1:]) if side[0][length:] else side[1:]
+            for side in ((left, *one[1:]), (right, *two[1:]))
+        ]
         return self._meet(rest[0], rest[1], held)
 
     def _candidates(self, slot: str, held: dict[str, Entity]) -> Iterator[Entity]:
         """Yield the entities `slot` can hold beside those held by slots that it differs from."""
         slots = self.grammar.slots
-        rivals = {entity.key for other, entity in held.items() if other in slots[slot].differs_from or slot in slots[other].differs_from}
+        rivals = {
+            entity.key
+            for other, entity in held.items()
+            if other in slots[slot].differs_from or slot in slots[other].differs_from
+        }
         return (entity for entity in self.domains[slot].values() if entity.key not in rivals)
 
 
@@ -187,4 +194,6 @@ def show(opening: Opening) -> str:
     >>> show(("The ", Refer("toy"), " broke"))
     'The {toy} broke'
     """
-    return "".join(part if isinstance(part, str) else "{%s}" % part.slot for part in opening if not isinstance(part, Given))
+    return "".join(
+        part if isinstance(part, str) else "{%s}" % part.slot for part in opening if not isinstance(part, Given)
+    )

@@ -34,8 +34,8 @@ class Parsing:
 
     text: str
     position: int = 0
-    slots: dict[str, Entity] = field(default_factory=lambda: {})
-    facts: dict[str, str] = field(default_factory=lambda: {})
+    slots: dict[str, Entity] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
     bits: float = 0.0
 
 
@@ -171,7 +171,9 @@ def _nearest(parsing: Parsing, openings: list[Opening]) -> LeftError:
         givens = [part for part in opening if isinstance(part, Given)]
         if any(parsing.slots[part.slot].form(part.form) != part.value for part in givens):
             continue
-        shown = [p if isinstance(p, str) else parsing.slots[p.slot].form(p.form) for p in opening if not isinstance(p, Given)]
+        shown = [
+            p if isinstance(p, str) else parsing.slots[p.slot].form(p.form) for p in opening if not isinstance(p, Given)
+        ]
         whole = "".join(shown)
         common = _common(whole, parsing.text, parsing.position)
         if common < len(whole):

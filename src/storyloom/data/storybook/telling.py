@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from math import log2
 
-from .grammar import Choose, Decide, Draw, Entity, Grammar, Node, Note, Refer, Scene, Sequence, Text
+from .grammar import Choose, Decide, Draw, Entity, Grammar, Node, Note, Refer, Sequence, Text
 
 Table = tuple[list[float], list[float]]
 """Cumulative probabilities (the last is 1) and bits, one each per outcome."""
@@ -47,9 +47,9 @@ class Telling:
     """A story on its way: what has been said, who fills which slot, the facts, and the account in bits."""
 
     uniform: Callable[[], float]
-    said: list[str] = field(default_factory=lambda: [])
-    slots: dict[str, Entity] = field(default_factory=lambda: {})
-    facts: dict[str, str] = field(default_factory=lambda: {})
+    said: list[str] = field(default_factory=list)
+    slots: dict[str, Entity] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
     bits: float = 0.0
 
 

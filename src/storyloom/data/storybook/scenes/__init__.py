@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..grammar import Grammar
 from ..notation import Written, read
-from . import cast, frame, toys
+from . import cast, days, frame, toys, walks
 
-PARTS: tuple[dict[str, Written], ...] = (frame.SCENES, toys.SCENES)
+PARTS: tuple[dict[str, Written], ...] = (frame.SCENES, toys.SCENES, walks.SCENES, days.SCENES)
 
 
 def storybook_grammar() -> Grammar:

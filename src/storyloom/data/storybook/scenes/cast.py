@@ -1,6 +1,7 @@
-"""Who and what can appear: children, relatives, animals, pets, places, things, hobbies and plain describing words.
+"""Who and what can appear: children, relatives, animals, pets, places, things, food and plain describing words.
 
-It does not know the scenes; they draw from here by slot and by tag.
+The tables are written one entity a line, or as words in a row where the name is the only form. A plus sign stands for
+a blank inside a name. Nothing here knows the scenes; they draw from here by slot and by tag.
 """
 
 from __future__ import annotations
@@ -10,101 +11,136 @@ from ..grammar import Entity, Slot
 GIRL = (("he", "she"), ("him", "her"), ("his", "her"), ("child", "girl"))
 BOY = (("he", "he"), ("him", "him"), ("his", "his"), ("child", "boy"))
 
-GIRLS = "Mia Lily Anna Rosie Emma Lucy Ella Nora Ruby Grace Sara Molly Clara Alice Poppy Zoe Maya Hannah Kate Jane"
-BOYS = "Tom Ben Sam Max Leo Jack Finn Oscar Noah Hugo Peter Luke Adam Owen Toby Felix Henry Paul George Simon"
+
+def _row(words: str, *tags: str, forms: tuple[tuple[str, str], ...] = ()) -> tuple[Entity, ...]:
+    """Entities that have a name, the tags and the forms given for all."""
+    names = [word.replace("+", " ") for word in words.split()]
+    return tuple(Entity(name, (("name", name), *forms), tags) for name in names)
 
 
-def _named(names: str, forms: tuple[tuple[str, str], ...], *tags: str) -> tuple[Entity, ...]:
-    return tuple(Entity(name, (("name", name), *forms), tags) for name in names.split())
-
-
-def _plain(words: str, *tags: str) -> tuple[Entity, ...]:
-    """Entities of one word each; a plus sign stands for a blank."""
-    return tuple(Entity(word, (("name", word),), tags) for word in words.replace("+", " ").split(" "))
-
-
-def _thing(name: str, *tags: str, **forms: str) -> Entity:
+def _one(name: str, *tags: str, **forms: str) -> Entity:
     return Entity(name, (("name", name), *forms.items()), tags)
 
 
-CHILDREN = _named(GIRLS, GIRL, "girl", "child") + _named(BOYS, BOY, "boy", "child")
-
-# Animals that talk have names of their own, which no child has.
-ANIMAL_NAMES = _named("Bella Dot Olive Penny Willow Fern", GIRL, "animal") + _named(
-    "Pip Rusty Barney Otis Moss Chester", BOY, "animal"
-)
-
-ELDERS = tuple(
-    Entity(name, (("name", name), *forms))
-    for name, forms in (
-        ("mother", GIRL),
-        ("father", BOY),
-        ("grandmother", GIRL),
-        ("grandfather", BOY),
-        ("aunt", GIRL),
-        ("uncle", BOY),
+def _with_article(words: str, *tags: str) -> tuple[Entity, ...]:
+    """Entities with a form `a` that has the right article."""
+    return tuple(
+        Entity(each.key, (*each.forms, ("a", f"{'an' if each.key[0] in 'aeiou' else 'a'} {each.key}")), tags)
+        for each in _row(words)
     )
+
+
+# No child, animal or pet shares a name with another, so that a name alone tells who is meant.
+GIRLS = _row("Mia Lily Anna Rosie Emma Lucy Ella Nora Ruby Grace Sara Molly Clara Alice Zoe Maya", "girl", forms=GIRL)
+BOYS = _row("Tom Ben Sam Max Leo Jack Finn Oscar Noah Hugo Peter Luke Adam Owen Toby Felix", "boy", forms=BOY)
+TALKING = _row("Bella Dot Olive Penny Fern", "animal", forms=GIRL) + _row(
+    "Pip Rusty Otis Moss Benny", "animal", forms=BOY
 )
+ELDERS = _row("mother grandmother aunt", forms=GIRL) + _row("father grandfather uncle", forms=BOY)
 
 ANIMALS = (
-    _thing("squirrel", "climbs", "finds", came="ran down from a branch"),
-    _thing("cat", "climbs", "finds", came="came out of the bushes"),
-    _thing("bird", "climbs", "finds", came="flew down from the sky"),
-    _thing("mouse", "finds", came="peeped out of a hole"),
-    _thing("rabbit", "finds", came="hopped out of the grass"),
-    _thing("fox", "finds", came="stepped out of the shade"),
-    _thing("duck", "swims", came="swam up to the bank"),
-    _thing("frog", "swims", came="jumped out of the water"),
-    _thing("turtle", "swims", came="put a green head out of the water"),
-    _thing("beaver", "swims", came="looked up from the water"),
+    _one("squirrel", "land", "climbs", came="ran down from a branch"),
+    _one("cat", "land", "climbs", came="came out of the bushes"),
+    _one("bird", "land", "climbs", came="flew down from the sky"),
+    _one("mouse", "land", came="peeped out of a hole"),
+    _one("rabbit", "land", came="hopped out of the grass"),
+    _one("fox", "land", came="stepped out of the shade"),
+    _one("duck", "swims", came="swam up to the bank"),
+    _one("frog", "swims", came="jumped out of the water"),
+    _one("turtle", "swims", came="crawled onto the sand"),
+    _one("beaver", "swims", came="looked up from the water"),
+)
+BABIES = (
+    _one("duckling", mother="duck", call="quack"),
+    _one("kitten", mother="cat", call="meow"),
+    _one("lamb", mother="sheep", call="baa"),
+    _one("chick", mother="hen", call="cluck"),
+    _one("foal", mother="horse", call="neigh"),
+    _one("calf", mother="cow", call="moo"),
+    _one("piglet", mother="pig", call="oink"),
 )
 
-PETS = _plain("cat dog kitten puppy")
-PET_NAMES = _plain("Button Biscuit Pepper Cookie Shadow Muffin Patch Socks")
-
 PLACES = (
-    _thing("the park", "trees", at="in the park"),
-    _thing("the garden", "trees", at="in the garden"),
-    _thing("the forest", "trees", at="in the forest"),
-    _thing("the orchard", "trees", at="in the orchard"),
-    _thing("the meadow", "trees", at="in the meadow"),
-    _thing("the playground", "trees", at="on the playground"),
-    _thing("the hill", "trees", at="on the hill"),
-    _thing("the farm", "trees", at="on the farm"),
-    _thing("the pond", "water", at="by the pond"),
-    _thing("the lake", "water", at="by the lake"),
-    _thing("the river", "water", at="by the river"),
-    _thing("the stream", "water", at="by the stream"),
+    *(_one(name, "trees", "walk", at=f"in {name}") for name in ("the park", "the garden", "the forest")),
+    *(_one(name, "trees", "walk", at=f"in {name}") for name in ("the orchard", "the meadow", "the valley")),
+    *(_one(name, "trees", "walk", at=f"on {name}") for name in ("the hill", "the farm")),
+    *(_one(name, "water", at=f"by {name}") for name in ("the pond", "the lake", "the river", "the stream")),
+    *(_one(name, "stage", at=f"at {name}") for name in ("the school", "the fair", "the library", "the market")),
 )
 
 TOYS = (
-    _plain("kite plane balloon glider", "air")
-    + _plain("boat ship raft canoe", "water")
-    + _plain("ball doll car train wagon drum hoop puppet robot truck", "land")
+    _row("kite plane balloon glider", "air", "toy")
+    + _row("boat ship raft canoe", "water", "toy")
+    + _row("doll car train drum hoop puppet robot truck", "land", "toy", forms=(("breaks", "yes"),))
+    + _row("ball bear", "land", "toy", forms=(("breaks", "no"),))
 )
-
-COLORS = _plain("red blue green yellow white purple pink orange")
-TRAITS = _plain("kind brave cheerful curious gentle clever quiet friendly lively thoughtful")
+FINDS = _row("purse ring key watch button ribbon coin feather", "found")
+DISHES = _row("cup vase plate bowl jug teapot", "dish")
+SEEDS = _row("sunflower bean pumpkin apple rose melon", "seed")
+SKILLS = _row("juggle whistle skate jump+rope climb+trees walk+on+stilts ride+a+bike turn+cartwheels", "skill")
+ACTS = _row("sing dance juggle+apples read+a+poem play+the+flute tell+a+story", "act")
+CHORES = (
+    _one("hens", "chore", ask="feed my hens", did="fed the hens"),
+    _one("rabbits", "chore", ask="feed my rabbits", did="fed the rabbits"),
+    _one("flowers", "chore", ask="water my flowers", did="watered the flowers"),
+    _one("tomatoes", "chore", ask="water my tomatoes", did="watered the tomatoes"),
+    _one("ponies", "chore", ask="brush my ponies", did="brushed the ponies"),
+    _one("fish", "chore", ask="feed my fish", did="fed the fish"),
+)
+CAKES = _row("apple honey carrot cherry lemon chocolate plum nut", "cake")
+SHADOWS = _row("bear wolf giant witch dragon ghost", "shadow")
 
 HOBBIES = (
-    _thing("paint", about="painted a picture of"),
-    _thing("draw", about="drew a picture of"),
-    _thing("sing", about="sang a song about"),
-    _thing("write", about="wrote a poem about"),
-    _thing("dance", about="made up a dance about"),
-    _thing("tell stories", about="told a story about"),
+    _one("paint", about="painted a picture of"),
+    _one("draw", about="drew a picture of"),
+    _one("sing", about="sang a song about"),
+    _one("write poems", about="wrote a poem about"),
+    _one("dance", about="made up a dance about"),
+    _one("tell stories", about="told a story about"),
+    _one("make up rhymes", about="made up a rhyme about"),
+    _one("play the piano", about="played a tune about"),
+)
+LIKES = _row(
+    "warm+bread tall+trees funny+hats old+songs rainy+days bright+stars long+walks big+puddles shiny+stones fresh+snow"
+    " silly+jokes sea+shells hot+soup paper+birds loud+trains good+books"
 )
 
+PETS = _row("cat dog kitten puppy")
+PET_NAMES = _row("Button Biscuit Pepper Cookie Shadow Muffin Patch Socks")
+COLORS = _row("red blue green yellow white purple pink golden")
+TRAITS = _row("kind brave cheerful curious gentle clever quiet friendly lively thoughtful polite merry")
+SNACKS = _with_article("apple pear plum peach sandwich cookie carrot muffin banana bun")
+FOODS = _row(
+    "soup rice bread noodles potatoes carrots beans pancakes dumplings corn cheese pie eggs peas toast pudding"
+)
+LOOKS = _row("brown white gray black spotted fat sleepy hungry busy proud shy noisy")
+BEASTS = _row("goat cow horse donkey sheep pig hen goose butterfly snail bee pony rooster lizard crow toad")
+DREAMS = _row("castle ship pony dragon whale palace mountain tower bridge fish cloud rainbow island parrot")
+
 SLOTS = (
-    Slot("hero", CHILDREN),
-    Slot("helper", CHILDREN + ANIMAL_NAMES, differs_from=("hero",)),
+    Slot("hero", GIRLS + BOYS),
+    Slot("helper", GIRLS + BOYS + TALKING, differs_from=("hero",)),
     Slot("elder", ELDERS),
     Slot("animal", ANIMALS),
+    Slot("baby", BABIES),
     Slot("pet", PETS),
     Slot("petname", PET_NAMES),
     Slot("place", PLACES),
-    Slot("thing", TOYS),
+    Slot("thing", TOYS + FINDS + DISHES + SEEDS + SKILLS + ACTS + CHORES + CAKES + SHADOWS),
     Slot("color", COLORS),
     Slot("trait", TRAITS),
     Slot("hobby", HOBBIES),
+    Slot("like", LIKES),
+    Slot("like2", LIKES, differs_from=("like",)),
+    Slot("snack", SNACKS),
+    Slot("snack2", SNACKS, differs_from=("snack",)),
+    Slot("food", FOODS),
+    Slot("food2", FOODS, differs_from=("food",)),
+    Slot("look", LOOKS),
+    Slot("look2", LOOKS, differs_from=("look",)),
+    Slot("beast", BEASTS),
+    Slot("beast2", BEASTS, differs_from=("beast",)),
+    Slot("dream", DREAMS),
+    Slot("dreamcolor", COLORS),
+    Slot("newcolor", COLORS, differs_from=("color",)),
 )
