@@ -1,0 +1,40 @@
+"""storyloom trains, looks into and ships small GPT story models, from scratch, on a laptop.
+
+    import storyloom
+
+    data = storyloom.prepare("my.txt", out="D", tokenizer="bpe", vocab_size=2048)
+    run = storyloom.train(data, out="R", preset="laptop", minutes=10)
+    print(storyloom.load("R").tell("Once upon a time"))
+
+Importing it loads no torch: each name below is fetched when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from storyloom.data import prepare
+    from storyloom.evaluation import evaluate
+    from storyloom.generation import load
+    from storyloom.reporting import plot_losses
+    from storyloom.training import train
+
+__all__ = ["evaluate", "load", "plot_losses", "prepare", "train"]
+
+_HOMES = {
+    "prepare": "storyloom.data",
+    "train": "storyloom.training",
+    "load": "storyloom.generation",
+    "evaluate": "storyloom.evaluation",
+    "plot_losses": "storyloom.reporting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'storyloom' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

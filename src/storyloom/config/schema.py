@@ -155,7 +155,7 @@ class TrainConfig(Settings):
     grad_clip: float | None = Field(1.0, gt=0)
     """Clip the gradient's global norm to this; None never clips. The norm before clipping is logged."""
     precision: Precision = "auto"
-    """Arithmetic of the forward and backward pass; weights stay fp32. `auto` takes bf16 where a short probe is faster."""
+    """Arithmetic of the forward and backward pass; weights stay fp32. `auto`: bf16 where a short probe is faster."""
     threads: int | None = Field(None, ge=1)
     """CPU threads; None takes one for each physical core."""
     eval_interval: int = Field(250, ge=1)

@@ -1,0 +1,25 @@
+"""`storyloom demo`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from storyloom.cli.evaluate import describe
+
+
+def demo(
+    minutes: Annotated[float, typer.Option(help="Training time, evaluations included.")] = 2.0,
+    out: Annotated[Path, typer.Option(help="The folder to make.")] = Path("storyloom-demo"),
+) -> None:
+    """The whole way in minutes, offline: stories, training, the exact limit, telling."""
+    from storyloom.demo import run_demo
+
+    result = run_demo(out, minutes, say=typer.echo)
+    for strategy, story in result.stories.items():
+        typer.echo(f"\n--- {strategy}\n{story}")
+    typer.echo(f"\n{result.share_parsed:.0%} of the sampled stories follow the grammar to the end.")
+    for departure in result.departures[:5]:
+        typer.echo(f"  one leaves it {departure}")
+    typer.echo(f"\n4. How far from perfect?\n{describe(result.figures)}")
+    typer.echo(f"\nplot: {result.plot}\nmore stories: storyloom tell --model {result.run.path}")

@@ -1,0 +1,39 @@
+"""`storyloom evaluate`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import storyloom
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    data: Annotated[Path | None, typer.Option(help="A data folder; default: the run's own.")] = None,
+    text: Annotated[Path | None, typer.Option(help="A .txt file of stories instead.")] = None,
+    checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure a run: nats/token, perplexity, bits/byte."""
+    figures = storyloom.evaluate(run, data=data, text=text, checkpoint=checkpoint)
+    typer.echo(json.dumps(figures) if as_json else describe(figures))
+
+
+def describe(figures: dict[str, Any]) -> str:
+    """The figures as a few lines of text."""
+    lines = [
+        f"{figures['stories']:,} stories, {figures['tokens']:,} tokens, {figures['bytes']:,} bytes "
+        f"(text sha256 {figures['text_sha256'][:12]})",
+        f"{figures['nats_per_token']:.4f} nats/token, perplexity {figures['perplexity']:.3f}",
+        f"{figures['bits_per_byte']:.4f} +- {figures['bits_per_byte_stderr']:.4f} bits/byte",
+    ]
+    if not figures["comparable"]:
+        lines[-1] += " (not comparable: the text has characters the tokenizer does not know)"
+    if "limit_bits_per_byte" in figures:
+        lines.append(
+            f"exact limit {figures['limit_bits_per_byte']:.4f} bits/byte: the gap is "
+            f"{figures['gap_bits_per_byte']:.4f} +- {figures['gap_bits_per_byte_stderr']:.4f}"
+        )
+    return "\n".join(lines)

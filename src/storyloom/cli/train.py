@@ -1,0 +1,34 @@
+"""`storyloom train`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import storyloom
+
+
+def train(
+    out: Annotated[Path, typer.Option(help="The run folder to make, or to go on with.")],
+    data: Annotated[Path | None, typer.Option(help="A data folder made by `storyloom prepare`.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A named configuration. Default: laptop.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML configuration instead of a preset.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Wall-clock time for all of it.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the very same run.")] = False,
+) -> None:
+    """Train a model, or go on with a run."""
+    try:
+        run = storyloom.train(
+            data, out=out, preset=preset, config=config, settings=settings or [], minutes=minutes, resume=resume
+        )
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        resume_command = shlex.join(["storyloom", "train", "--out", str(out), "--resume"])
+        raise KeyboardInterrupt(f"interrupted; to go on: {resume_command}") from None
+    typer.echo(f"plot: {storyloom.plot_losses(run)}")
+    typer.echo(f"tell a story: {shlex.join(['storyloom', 'tell', '--model', str(out)])}")

@@ -1,0 +1,7 @@
+"""Stories to token ids. Knows no model and imports no torch."""
+
+from storyloom.data.dataset import IGNORED, Batches
+from storyloom.data.prepare import prepare
+from storyloom.data.shards import Data, EncodedStory
+
+__all__ = ["IGNORED", "Batches", "Data", "EncodedStory", "prepare"]

@@ -1,0 +1,61 @@
+"""Byte-pair encoding over bytes, with GPT-2's splitting pattern: it can spell any text exactly.
+
+Sennrich et al., "Neural machine translation of rare words with subword units", 2016 (arXiv 1508.07909); over bytes as
+in Radford et al., "Language models are unsupervised multitask learners", 2019. No normaliser and no space put before
+the text, so that decoding gives back what was encoded, byte for byte.
+"""
+
+from collections.abc import Iterable
+from typing import Self
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from storyloom.data.tokenization.tokenizer import EOT, Tokenizer
+from storyloom.errors import TokenizerError
+
+
+class BPETokenizer(Tokenizer):
+    """Byte-level BPE.
+
+    >>> tokenizer = BPETokenizer.train(["the cat sat on the mat"] * 9, vocab_size=265)
+    >>> tokenizer.decode(tokenizer.encode("the cät"))
+    'the cät'
+    """
+
+    model_type = "BPE"
+
+    @classmethod
+    def train(cls, stories: Iterable[str], vocab_size: int) -> Self:
+        """Learn the merges from some stories; `vocab_size` counts 256 bytes, the end-of-text token and the merges."""
+        smallest = 256 + 1
+        if vocab_size < smallest:
+            raise TokenizerError(
+                f"vocab_size = {vocab_size} is too small for a byte-level BPE: at least {smallest}, 256 bytes and {EOT}"
+            )
+        backend = tokenizers.Tokenizer(models.BPE())
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+        backend.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=[EOT],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        backend.train_from_iterator(stories, trainer)
+        return cls(backend)
+
+    def _spell(self) -> list[bytes]:
+        byte_of = {character: byte for byte, character in _printable_bytes().items()}
+        spelled = [b""] * self.vocab_size
+        for token, i in self._backend.get_vocab(with_added_tokens=False).items():
+            if i != self.eot:
+                spelled[i] = bytes(byte_of[character] for character in token)
+        return spelled
+
+
+def _printable_bytes() -> dict[int, str]:
+    """GPT-2's table of each byte as a printable character, since BPE files hold text."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(others)}

@@ -1,0 +1,45 @@
+"""One token a character: the simplest tokenizer, and the one that shows most clearly what a model learns."""
+
+from collections.abc import Iterable
+from typing import Self
+
+import tokenizers
+from tokenizers import Regex, decoders, models, pre_tokenizers
+
+from storyloom.data.tokenization.tokenizer import EOT, Tokenizer
+
+UNKNOWN = "<|unknown|>"
+
+
+class CharTokenizer(Tokenizer):
+    """The characters of some stories, sorted; any other character becomes one unknown token, which is not lossless.
+
+    >>> tokenizer = CharTokenizer.train(["abba"], vocab_size=0)
+    >>> tokenizer.encode("ab"), tokenizer.decode([2, 3]), tokenizer.unknown_characters("abc")
+    ([2, 3], 'ab', ['c'])
+    """
+
+    model_type = "WordLevel"
+
+    @classmethod
+    def train(cls, stories: Iterable[str], vocab_size: int) -> Self:
+        """Collect the characters of some stories; `vocab_size` is not asked for, the text decides."""
+        characters = sorted(set().union(*map(set, stories)))
+        vocabulary = {token: i for i, token in enumerate([EOT, UNKNOWN, *characters])}
+        backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+        backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+        backend.decoder = decoders.Fuse()
+        backend.add_special_tokens([EOT, UNKNOWN])
+        return cls(backend)
+
+    def _spell(self) -> list[bytes]:
+        spelled = [b""] * self.vocab_size
+        for token, i in self._backend.get_vocab().items():
+            if token not in (EOT, UNKNOWN):
+                spelled[i] = token.encode("utf-8")
+        return spelled
+
+    def unknown_characters(self, text: str) -> list[str]:
+        """The characters of a text that stood in none of the training stories, sorted."""
+        vocabulary = self._backend.get_vocab()
+        return sorted(character for character in set(text) if character not in vocabulary)

@@ -1,0 +1,101 @@
+"""The protocol that every tokenizer follows, on top of the `tokenizers` library. Knows nothing of stories or shards."""
+
+import codecs
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+
+import tokenizers
+
+from storyloom.errors import TokenizerError
+from storyloom.files import write_text
+
+EOT = "<|endoftext|>"
+
+
+class Tokenizer:
+    """Text to token ids and back. Subclasses say how to train one and which bytes each token stands for."""
+
+    model_type: ClassVar[str]  # how the `tokenizers` library names this kind of model in its JSON
+
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        backend.encode_special_tokens = True  # the literal end-of-text in a text is ordinary text; not kept in the JSON
+        self._backend = backend
+        eot = backend.token_to_id(EOT)
+        if eot is None:
+            raise TokenizerError(f"the tokenizer has no {EOT} token: train one with `storyloom prepare`")
+        self.eot: int = eot
+        self.token_bytes: list[bytes] = self._spell()  # the UTF-8 bytes of each id; none for special tokens
+
+    @classmethod
+    def train(cls, stories: Iterable[str], vocab_size: int) -> Self:
+        """Make a tokenizer for some stories."""
+        raise NotImplementedError
+
+    def _spell(self) -> list[bytes]:
+        """The bytes of every id."""
+        raise NotImplementedError
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of ids, V."""
+        return self._backend.get_vocab_size()
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of everything that decides the ids: equal exactly where two tokenizers are."""
+        content = json.dumps(json.loads(self._backend.to_str()), sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text. Raises `TokenizerError` for characters that no UTF-8 text can hold (lone surrogates)."""
+        return self.encode_all([text])[0]
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of many texts, encoded side by side."""
+        for text in texts:
+            _check_unicode(text)
+        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids; bytes that form no whole character become the replacement character."""
+        return b"".join(self.token_bytes[i] for i in ids).decode("utf-8", errors="replace")
+
+    def unknown_characters(self, text: str) -> list[str]:
+        """The characters of a text that the tokenizer cannot spell, sorted."""
+        return []
+
+    def save(self, path: Path) -> None:
+        """Write the tokenizer as one `tokenizer.json`."""
+        write_text(path, self._backend.to_str(pretty=True))
+
+
+class StreamingDecoder:
+    """Turns ids into text as they come, holding back the bytes of a character that is not whole yet.
+
+    Args:
+        tokenizer: whose ids come.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._token_bytes = tokenizer.token_bytes
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def feed(self, token: int) -> str:
+        """The text that this id completes; often a word, now and then nothing."""
+        return self._decoder.decode(self._token_bytes[token])
+
+    def finish(self) -> str:
+        """What is left when no more ids come."""
+        return self._decoder.decode(b"", final=True)
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise TokenizerError(
+            f"character {text[error.start]!r} at position {error.start} is half of a surrogate pair, not a character"
+        ) from None

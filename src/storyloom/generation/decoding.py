@@ -1,0 +1,105 @@
+"""From ids to more ids, with a cache: prefill once, then one step a token. Knows no text.
+
+Legend: n rows (one a story), T tokens, V vocabulary. When a story outgrows the block, its last `block_size // 2` tokens
+become a new window, prefilled afresh; the logits are then those of a full forward over exactly that window.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from storyloom.generation.sampling import Strategy
+from storyloom.model import GPT, KVCache
+
+
+@contextmanager
+def telling(model: GPT) -> Iterator[None]:
+    """Dropout and gradients off; the model's mode is put back afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)
+
+
+class Decoding:
+    """Rows of ids that grow by one token a step.
+
+    Args:
+        model: in evaluation mode.
+        ids: what to go on from, int64 (n, T), T at least 1.
+
+    `logits` holds those of the next token, (n, V).
+    """
+
+    def __init__(self, model: GPT, ids: Tensor) -> None:
+        self._model = model
+        self._ids = ids
+        block = model.config.block_size
+        self._prefill(ids if ids.size(1) <= block else ids[:, -(block // 2) :])
+
+    def step(self, tokens: Tensor) -> None:
+        """Append one token to each row, int64 (n,), and move `logits` on."""
+        self._ids = torch.cat([self._ids, tokens.unsqueeze(1)], dim=1)
+        if self._cache.length == self._cache.capacity:
+            self._prefill(self._ids[:, -(self._cache.capacity // 2) :])
+        else:
+            self.logits = self._model(self._ids[:, -1:], self._cache)[:, -1]
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows only, in this order, int64 (n',); a row may come twice."""
+        self._ids, self.logits = self._ids[rows], self.logits[rows]
+        self._cache.keep(rows)
+
+    def _prefill(self, window: Tensor) -> None:
+        self._cache = KVCache(self._model.config, window.size(0), like=self._model.embedding.weight)
+        hidden = self._model.hidden(window, self._cache)[:, -1]  # the head only where it is needed
+        self.logits = self._model.head(hidden)
+
+
+def decode(
+    model: GPT, ids: list[int], strategy: Strategy, *, eot: int, max_new_tokens: int, num_stories: int, seed: int
+) -> Iterator[list[tuple[int, int]]]:
+    """Go on from `ids` in several stories at once, until each ends or `max_new_tokens` are told.
+
+    Story number i draws from a generator of its own, so that it does not depend on how many stories are told.
+
+    Args:
+        model: dropout is off while this runs.
+        ids: where every story starts.
+        strategy: chooses the tokens.
+        eot: the token that ends a story; it is not given out.
+        max_new_tokens: at most so many tokens a story.
+        num_stories: how many.
+        seed: of all chance.
+
+    Yields:
+        For each step, (story, token) of the stories still being told.
+    """
+    with telling(model):
+        device = model.embedding.weight.device
+        dice = [torch.Generator().manual_seed(_mix(seed, story)) for story in range(num_stories)]
+        alive = list(range(num_stories))
+        decoding = Decoding(model, torch.tensor([ids], device=device))
+        decoding.keep(torch.zeros(num_stories, dtype=torch.long, device=device))
+        for n in range(max_new_tokens):
+            uniforms = torch.stack([torch.rand((), generator=dice[story], dtype=torch.double) for story in alive])
+            tokens = strategy.choose(decoding.logits, uniforms.to(device))
+            going_on = [row for row, token in enumerate(tokens.tolist()) if token != eot]
+            alive = [alive[row] for row in going_on]
+            tokens = tokens[going_on]
+            yield list(zip(alive, tokens.tolist(), strict=True))
+            if not alive or n + 1 == max_new_tokens:
+                return
+            if len(going_on) < decoding.logits.size(0):
+                decoding.keep(torch.tensor(going_on, device=device))
+            decoding.step(tokens)
+
+
+def _mix(seed: int, story: int) -> int:
+    """A seed for each story; neighbours must not share their draws (the golden ratio in 64 bits spreads them)."""
+    return (seed + 0x9E3779B97F4A7C15 * (story + 1)) % 2**63

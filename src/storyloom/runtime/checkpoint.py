@@ -1,0 +1,77 @@
+"""Tensors and JSON, in and out of a sealed folder. Knows no optimiser; nothing that it loads can run code.
+
+CHECKPOINT/   model.safetensors   state.safetensors   state.json   manifest.json (sha256 of each)
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from storyloom.errors import CheckpointError
+from storyloom.files import MANIFEST, replace_folder, settled_folder
+
+FILES = ("model.safetensors", "state.safetensors", "state.json")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is kept: the model's weights and, where training may go on, its state."""
+
+    weights: dict[str, Tensor]
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    """Training state that is tensors: moments, random states."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """Training state that is JSON: step, place in the data."""
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Replace `folder` by this checkpoint; whenever the process dies, the old or the new one is there."""
+
+    def fill(new: Path) -> None:
+        state = json.dumps(checkpoint.state, indent=2) + "\n"
+        for name, content in zip(
+            FILES, (save(checkpoint.weights), save(checkpoint.tensors), state.encode()), strict=True
+        ):
+            (new / name).write_bytes(content)
+
+    replace_folder(folder, fill)
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint back and verify every byte.
+
+    Raises:
+        CheckpointError: it is missing, cut short or altered, with the file that is.
+    """
+    settled = settled_folder(folder)
+    if not settled.exists():
+        raise CheckpointError(f"no checkpoint at {folder}: train one with `storyloom train`")
+    try:
+        checksums = json.loads(_read(settled / MANIFEST))["sha256"]
+    except (ValueError, KeyError, TypeError):
+        raise _damaged(settled / MANIFEST) from None
+    weights, tensors, state = (_read(settled / name, checksums.get(name)) for name in FILES)
+    try:
+        return Checkpoint(load(weights), load(tensors), json.loads(state))
+    except (SafetensorError, ValueError):
+        raise _damaged(settled) from None
+
+
+def _read(path: Path, checksum: str | None = None) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise CheckpointError(f"{path} is missing: use --checkpoint last or best, or train again") from None
+    if path.name != MANIFEST and hashlib.sha256(content).hexdigest() != checksum:
+        raise _damaged(path)
+    return content
+
+
+def _damaged(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} is damaged (cut short or altered): use the other of the checkpoints last and best")

@@ -1,0 +1,99 @@
+"""The live line: how training goes, on standard error. On a terminal one line that renews itself, else one in ten
+seconds; notes, evaluations and samples stand on lines of their own.
+"""
+
+import shutil
+import sys
+import time
+from typing import Any
+
+REFRESH_SECONDS = 0.2
+PLAIN_SECONDS = 10.0
+
+
+class LiveLine:
+    """A listener for the rows of a `MetricsLog`."""
+
+    def __init__(self) -> None:
+        self._on_terminal = sys.stderr.isatty()
+        self._interval = REFRESH_SECONDS if self._on_terminal else PLAIN_SECONDS
+        self._shown = 0.0
+        self._max_steps = 0
+        self._is_open = False  # whether the cursor stands at the end of a live line
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        """Show a row, or not yet."""
+        if row["kind"] == "start":
+            self._max_steps = row["max_steps"]
+        if row["kind"] != "train":
+            self._line(_SENTENCES[row["kind"]](row))
+        elif time.monotonic() - self._shown >= self._interval:
+            self._shown = time.monotonic()
+            self._live(_train_sentence(row, self._max_steps))
+
+    def _line(self, text: str) -> None:
+        end = "\n" if self._is_open else ""
+        self._is_open = False
+        _write(f"{end}{text}\n")
+
+    def _live(self, text: str) -> None:
+        if not self._on_terminal:
+            return _write(f"{text}\n")
+        width = shutil.get_terminal_size().columns - 1
+        self._is_open = True
+        return _write(f"\r{text[:width]:<{width}}")
+
+
+def _start_sentence(row: dict[str, Any]) -> str:
+    return (
+        f"training {row['parameters'] / 1e6:.2f}M parameters from step {row['step']} to {row['max_steps']} on "
+        f"{row['device']} in {row['precision']}, {row['threads']} threads"
+    )
+
+
+def _train_sentence(row: dict[str, Any], max_steps: int) -> str:
+    return (
+        f"step {row['step']}/{max_steps}  loss {row['loss']:.3f} nats/token ({row['bits_per_byte']:.3f} bits/byte)"
+        f"  lr {row['learning_rate']:.2e}  grad {row['grad_norm']:.2f}  {row['tokens_per_second']:,.0f} tokens/s"
+        f"  epoch {row['epoch']:.2f}"
+    )
+
+
+def _eval_sentence(row: dict[str, Any]) -> str:
+    best = "  (best so far)" if row["is_best"] else ""
+    return (
+        f"step {row['step']}  validation, first {row['stories']} stories: {row['nats_per_token']:.4f} nats/token, "
+        f"{row['bits_per_byte']:.4f} bits/byte{best}"
+    )
+
+
+def _final_sentence(row: dict[str, Any]) -> str:
+    comparable = "" if row["comparable"] else " (not comparable: unknown characters)"
+    return (
+        f"done in {row['minutes']:g} minutes: all {row['stories']} validation stories, checkpoint best: "
+        f"{row['nats_per_token']:.4f} nats/token, {row['bits_per_byte']:.4f} +- {row['bits_per_byte_stderr']:.4f} "
+        f"bits/byte{comparable}"
+    )
+
+
+def _sample_sentence(row: dict[str, Any]) -> str:
+    story = row["story"].replace("\n", "\n    ")
+    return f"step {row['step']}  a sample:\n    {story}"
+
+
+def _note_sentence(row: dict[str, Any]) -> str:
+    return f"note: {row['text']}"
+
+
+_SENTENCES = {
+    "start": _start_sentence,
+    "eval": _eval_sentence,
+    "final": _final_sentence,
+    "sample": _sample_sentence,
+    "note": _note_sentence,
+}
+
+
+def _write(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()

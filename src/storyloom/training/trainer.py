@@ -1,0 +1,208 @@
+"""The training loop: batches -> loss -> gradients -> update, with evaluations, samples and checkpoints on the way.
+
+Everything that decides the next update is in the checkpoint: weights, the optimiser's memory, the place in the data,
+the generator of dropout. Evaluation and samples draw from generators of their own and never touch these.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from storyloom.config import Config
+from storyloom.data import IGNORED, Batches, Data
+from storyloom.errors import TrainingDiverged
+from storyloom.evaluation.likelihood import as_dict, measure_likelihood
+from storyloom.generation import StoryTeller
+from storyloom.model import GPT, count_flops_per_token, count_parameters
+from storyloom.runtime import Run, Runtime, load_checkpoint, save_checkpoint
+from storyloom.runtime.checkpoint import Checkpoint
+from storyloom.runtime.run import load_weights, model_weights
+from storyloom.training.interrupt import StopRequest
+from storyloom.training.metrics import MetricsLog
+from storyloom.training.optimizer import OPTIMIZERS, optimizer_tensors, restore_optimizer
+from storyloom.training.schedule import learning_rate_at
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one optimiser update saw."""
+
+    loss: float
+    """nats/token, over all of the step's valid targets, before the update."""
+    grad_norm: float
+    """Global norm of the gradient, before clipping."""
+    tokens: int
+    """Valid targets."""
+
+
+class Trainer:
+    """A model in training.
+
+    Args:
+        config: fully resolved: `model.vocab_size` and `train.max_steps` are set.
+        data: what it learns from.
+        runtime: where it runs.
+    """
+
+    def __init__(self, config: Config, data: Data, runtime: Runtime) -> None:
+        self.settings, self.data, self.runtime = config.train, data, runtime
+        torch.manual_seed(self.settings.seed)
+        self.model = GPT(config.model).to(runtime.device)
+        self.optimizer = OPTIMIZERS[self.settings.optimizer](self.model, self.settings)
+        self.batches = Batches(
+            data,
+            rows=config.data.rows,
+            batch_size=self.settings.batch_size,
+            block_size=config.model.block_size,
+            seed=self.settings.seed,
+        )
+        self.eval_stories = data.val_stories(self.settings.eval_stories)
+        train = data.manifest["train"]
+        self.tokens_per_byte = train["tokens"] / train["bytes"]
+        self.step = 0
+        self.tokens = 0
+        self.seconds = 0.0
+        self.best = math.inf  # lowest validation loss so far, nats/token
+
+    def update(self) -> Update:
+        """One optimiser update on the next micro-batches.
+
+        Raises:
+            TrainingDiverged: loss or gradients are not finite; the weights are left as they were.
+        """
+        settings = self.settings
+        micro_batches = [self.batches.next() for _ in range(settings.grad_accum_steps)]
+        n_targets = sum(int(np.count_nonzero(targets != IGNORED)) for _, targets in micro_batches)
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = torch.zeros((), device=self.runtime.device)
+        for inputs, targets in micro_batches:
+            loss += self._backward(inputs, targets, n_targets)
+        parameters = self.model.parameters()
+        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, settings.grad_clip or math.inf)
+        result = Update(loss.item(), grad_norm.item(), n_targets)
+        if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm)):
+            raise TrainingDiverged(
+                f"training diverged at step {self.step + 1}: loss {result.loss:g} nats/token, gradient norm "
+                f"{result.grad_norm:g}; the last good checkpoint is kept: lower train.learning_rate "
+                f"(now {settings.learning_rate:g}) or raise train.warmup_steps (now {settings.warmup_steps})"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate_at(self.step, settings)
+        self.optimizer.step()
+        self.step += 1
+        self.tokens += n_targets
+        return result
+
+    def _backward(self, inputs: np.ndarray, targets: np.ndarray, n_targets: int) -> torch.Tensor:
+        """Add a micro-batch's share of the gradient; returns its share of the loss, nats/token."""
+        device = self.runtime.device
+        with self.runtime.autocast():
+            nats = self.model.nats(torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device))
+        loss = nats / n_targets
+        loss.backward()
+        return loss.detach()
+
+    def evaluate(self) -> dict[str, Any]:
+        """Loss on the fixed subset of validation stories."""
+        return as_dict(measure_likelihood(self.model, self.eval_stories, self.data.tokenizer.eot))
+
+    def sample(self) -> str:
+        """A story told by the model as it is now."""
+        teller = StoryTeller(self.model, self.data.tokenizer)
+        return teller.tell(seed=self.settings.seed, max_new_tokens=self.model.config.block_size)
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that the next update depends on."""
+        tensors = {f"optimizer.{name}": value for name, value in optimizer_tensors(self.optimizer).items()}
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.runtime.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        state = {
+            "step": self.step,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "place": list(self.batches.place),
+            "best": self.best if math.isfinite(self.best) else None,
+        }
+        return Checkpoint(model_weights(self.model), tensors, state)
+
+    def restore(self, run: Run) -> None:
+        """Go on from the run's last checkpoint."""
+        folder = run.checkpoint_folder("last")
+        checkpoint = load_checkpoint(folder)
+        load_weights(self.model, checkpoint.weights, folder)
+        prefix = "optimizer."
+        memory = {key.removeprefix(prefix): t for key, t in checkpoint.tensors.items() if key.startswith(prefix)}
+        restore_optimizer(self.optimizer, memory)
+        torch.set_rng_state(checkpoint.tensors["random.cpu"])
+        if "random.cuda" in checkpoint.tensors and self.runtime.device.type == "cuda":
+            torch.cuda.set_rng_state(checkpoint.tensors["random.cuda"])
+        state = checkpoint.state
+        self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+        self.batches.place = tuple(state["place"])
+        self.best = math.inf if state["best"] is None else state["best"]
+
+    def fit(self, run: Run, log: MetricsLog) -> None:
+        """Train until `max_steps`, writing metrics, samples and checkpoints into the run folder.
+
+        Raises:
+            TrainingDiverged: as `update` does.
+            KeyboardInterrupt: after Ctrl-C or a termination signal, once `last` is saved.
+        """
+        settings = self.settings
+        assert settings.max_steps is not None, "the budget sets max_steps"
+        log.write(
+            "start",
+            self.step,
+            max_steps=settings.max_steps,
+            parameters=count_parameters(self.model.config),
+            flops_per_token=count_flops_per_token(self.model.config),
+            device=str(self.runtime.device),
+            precision=self.runtime.precision,
+            threads=self.runtime.threads,
+        )
+        with StopRequest() as stop:
+            while self.step < settings.max_steps:
+                self._timed_update(log)
+                ends = self.step == settings.max_steps or stop.requested
+                if self.step % settings.eval_interval == 0 or self.step == settings.max_steps:
+                    self._evaluate_and_keep_best(run, log)
+                if self.step % settings.sample_interval == 0:
+                    log.write("sample", self.step, story=self.sample())
+                if self.step % settings.checkpoint_interval == 0 or ends:
+                    log.sync()
+                    save_checkpoint(run.checkpoint_folder("last"), self.checkpoint())
+                if stop.requested and self.step < settings.max_steps:
+                    raise KeyboardInterrupt
+
+    def _timed_update(self, log: MetricsLog) -> None:
+        start = time.perf_counter()
+        lr = learning_rate_at(self.step, self.settings)
+        update = self.update()
+        seconds = time.perf_counter() - start
+        self.seconds += seconds
+        log.write(
+            "train",
+            self.step,
+            tokens=self.tokens,
+            epoch=round(self.batches.epochs, 4),
+            loss=update.loss,
+            bits_per_byte=update.loss * self.tokens_per_byte / math.log(2),
+            learning_rate=lr,
+            grad_norm=update.grad_norm,
+            tokens_per_second=round(update.tokens / seconds, 1),
+            seconds=round(self.seconds, 3),
+        )
+
+    def _evaluate_and_keep_best(self, run: Run, log: MetricsLog) -> None:
+        figures = self.evaluate()
+        is_best = figures["nats_per_token"] < self.best
+        log.write("eval", self.step, **figures, is_best=is_best)
+        if is_best:
+            self.best = figures["nats_per_token"]
+            save_checkpoint(run.checkpoint_folder("best"), Checkpoint(model_weights(self.model)))
