@@ -131,20 +131,21 @@ def _facts(facts: dict[str, str], slots: dict[str, Entity]) -> Facts:
 
 
 @cache
-def _grammar() -> Grammar:
+def the_grammar() -> Grammar:
+    """Return the grammar of the storybook, read once."""
     return storybook_grammar()
 
 
 @cache
 def _teller() -> Teller:
-    return Teller(_grammar())
+    return Teller(the_grammar())
 
 
 @cache
 def _parser() -> Parser:
-    return Parser(_grammar())
+    return Parser(the_grammar())
 
 
 FACTS = tuple(field.name for field in fields(Facts))
-VERSION: str = f"1-{_grammar().fingerprint[:12]}"
+VERSION: str = f"1-{the_grammar().fingerprint[:12]}"
 """The engine's version and the beginning of the SHA-256 of the grammar: it changes whenever the grammar does."""

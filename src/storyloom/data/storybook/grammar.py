@@ -42,6 +42,10 @@ class Entity:
         lower = self._table[name[0].lower() + name[1:]]
         return lower[0].upper() + lower[1:]
 
+    def knows(self, name: str) -> bool:
+        """Say whether the entity has a form called `name`."""
+        return name in self._table or name[0].lower() + name[1:] in self._table
+
     def has(self, tag: str) -> bool:
         """Say whether the entity carries `tag`; the empty tag is carried by all."""
         return not tag or tag in self.tags

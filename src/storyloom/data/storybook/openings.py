@@ -4,6 +4,9 @@ The law that makes the grammar unambiguous is here: at a choice point no text of
 of a text of another. `tell_apart` proves it for every entity that a slot could hold, and in proving it finds the
 openings by which the parser recognises the alternatives, so that what was proved is exactly what is used.
 
+It proves more: the alternatives differ before either of them makes its second random step. So nothing is decided in
+secret: a choice shows in the text at once, or with the first thing that is drawn after it.
+
 It does not know how a story goes on after the choice point: the alternatives alone must differ.
 """
 
@@ -12,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .grammar import Choose, Decide, Draw, Entity, Grammar, Node, Note, Refer, Scene, Sequence, Text
+from .grammar import Choose, Decide, Draw, Entity, Grammar, Node, Note, Refer, Scene, Sequence, Text, walk
 
-REACHES = (6, 12, 24, 48, 96)
+REACHES = (3, 6, 12, 24, 48, 96)
 """Characters to look ahead, tried in turn: alternatives must differ within the last."""
 
 MOST_OPENINGS = 20_000
@@ -69,26 +72,39 @@ class Openings:
                 raise AmbiguousError(f"an alternative begins in too many ways, such as {show(opening)!r}")
         return list(found)
 
-    def _expand(self, todo: tuple[Node, ...], drawn: dict[str, Entity], reach: int) -> Iterator[Opening]:
-        """Yield the openings of the nodes in `todo`, where the slots in `drawn` are already known."""
+    def _expand(
+        self, todo: tuple[Node, ...], drawn: dict[str, Entity], reach: int, shown_at: int | None = None
+    ) -> Iterator[Opening]:
+        """Yield the openings of the nodes in `todo`, where the slots in `drawn` are already known.
+
+        `shown_at` is the reach that was left at the first random step; a random step further on ends the opening.
+        """
         if not todo or reach <= 0:
             yield ()
             return
         node, rest = todo[0], todo[1:]
-        if isinstance(node, Sequence):
-            yield from self._expand(node.nodes + rest, drawn, reach)
-        elif isinstance(node, Scene):
-            yield from self._expand((self.grammar.scenes[node.name], *rest), drawn, reach)
-        elif isinstance(node, Choose):
-            for _, alternative in node.alternatives:
-                yield from self._expand((alternative, *rest), drawn, reach)
-        elif isinstance(node, Note):
-            yield from self._expand(rest, drawn, reach)
+        if isinstance(node, (Choose, Draw)):
+            if shown_at not in (None, reach):
+                yield ()
+                return
+            shown_at = reach
+        if isinstance(node, (Sequence, Scene, Choose, Note)):
+            for nodes in self._inside(node):
+                yield from self._expand(nodes + rest, drawn, reach, shown_at)
         else:
             for part, shown, now_drawn, more in self._first(node, drawn):
                 cut = part[:reach] if isinstance(part, str) else part
-                for others in self._expand(more + rest, now_drawn, reach - shown):
+                for others in self._expand(more + rest, now_drawn, reach - shown, shown_at):
                     yield (cut, *others)
+
+    def _inside(self, node: Sequence | Scene | Choose | Note) -> Iterator[tuple[Node, ...]]:
+        """Yield what stands in the place of a node that shows no text of its own, once for each way."""
+        if isinstance(node, Choose):
+            yield from ((alternative,) for _, alternative in node.alternatives)
+        elif isinstance(node, Scene):
+            yield (self.grammar.scenes[node.name],)
+        else:
+            yield node.nodes if isinstance(node, Sequence) else ()
 
     def _first(
         self, node: Text | Refer | Draw | Decide, drawn: dict[str, Entity]
@@ -107,7 +123,8 @@ class Openings:
             else:
                 yield "", 0, drawn, (dict(node.options)[text],)
         elif isinstance(node, Refer):
-            yield node, min(len(e.form(node.form)) for e in self.domains[node.slot].values()), drawn, ()
+            holders = [e for e in self.domains[node.slot].values() if e.knows(node.form)]
+            yield node, min(len(entity.form(node.form)) for entity in holders), drawn, ()
         else:
             for value, option in node.options:
                 yield Given(node.slot, node.form, value), 0, drawn, (option,)
@@ -138,12 +155,15 @@ class Openings:
         """Say whether the two openings agree until one of them ends, for some entities in the slots."""
         if not one or not two:
             return True
+        if one[0] == two[0] and not isinstance(one[0], Given):
+            return self._meet(one[1:], two[1:], held)
         for mine, theirs in ((one, two), (two, one)):
             first = mine[0]
             if isinstance(first, str):
                 continue
             if first.slot not in held:
-                return any(self._meet(one, two, {**held, first.slot: e}) for e in self._candidates(first.slot, held))
+                entities = self._candidates(first.slot, first.form, held)
+                return any(self._meet(one, two, {**held, first.slot: entity}) for entity in entities)
             text = held[first.slot].form(first.form)
             if isinstance(first, Given):
                 return text == first.value and self._meet(mine[1:], theirs, held)
@@ -159,15 +179,16 @@ class Openings:
         ]
         return self._meet(rest[0], rest[1], held)
 
-    def _candidates(self, slot: str, held: dict[str, Entity]) -> Iterator[Entity]:
-        """Yield the entities `slot` can hold beside those held by slots that it differs from."""
+    def _candidates(self, slot: str, form: str, held: dict[str, Entity]) -> Iterator[Entity]:
+        """Yield the entities with that form that `slot` can hold beside those in slots that it differs from."""
         slots = self.grammar.slots
-        rivals = {
-            entity.key
-            for other, entity in held.items()
-            if other in slots[slot].differs_from or slot in slots[other].differs_from
-        }
-        return (entity for entity in self.domains[slot].values() if entity.key not in rivals)
+        others = [name for name in held if name in slots[slot].differs_from or slot in slots[name].differs_from]
+        rivals = {held[name].key for name in others}
+        return (e for e in self.domains[slot].values() if e.key not in rivals and e.knows(form))
+
+
+def _after(text: str, rest: Opening) -> Opening:
+    return (text, *rest) if text else rest
 
 
 def _merged(opening: Opening) -> Opening:
@@ -183,8 +204,6 @@ def _merged(opening: Opening) -> Opening:
 
 
 def _draws(node: Node) -> Iterator[Draw]:
-    from .grammar import walk
-
     return (each for each in walk(node) if isinstance(each, Draw))
 
 

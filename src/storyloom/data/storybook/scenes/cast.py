@@ -39,16 +39,16 @@ TALKING = _row("Bella Dot Olive Penny Fern", "animal", forms=GIRL) + _row(
 ELDERS = _row("mother grandmother aunt", forms=GIRL) + _row("father grandfather uncle", forms=BOY)
 
 ANIMALS = (
-    _one("squirrel", "land", "climbs", came="ran down from a branch"),
-    _one("cat", "land", "climbs", came="came out of the bushes"),
-    _one("bird", "land", "climbs", came="flew down from the sky"),
-    _one("mouse", "land", came="peeped out of a hole"),
-    _one("rabbit", "land", came="hopped out of the grass"),
-    _one("fox", "land", came="stepped out of the shade"),
-    _one("duck", "swims", came="swam up to the bank"),
-    _one("frog", "swims", came="jumped out of the water"),
-    _one("turtle", "swims", came="crawled onto the sand"),
-    _one("beaver", "swims", came="looked up from the water"),
+    _one("squirrel", "land", "climbs", came="ran by"),
+    _one("cat", "land", "climbs", came="came by"),
+    _one("bird", "land", "climbs", came="flew by"),
+    _one("mouse", "land", came="looked out"),
+    _one("rabbit", "land", came="hopped by"),
+    _one("fox", "land", came="walked by"),
+    _one("duck", "swims", came="swam by"),
+    _one("frog", "swims", came="jumped out"),
+    _one("turtle", "swims", came="swam by"),
+    _one("beaver", "swims", came="looked up"),
 )
 BABIES = (
     _one("duckling", mother="duck", call="quack"),
@@ -69,7 +69,7 @@ PLACES = (
 )
 
 TOYS = (
-    _row("kite plane balloon glider", "air", "toy")
+    _row("kite plane glider rocket", "air", "toy")
     + _row("boat ship raft canoe", "water", "toy")
     + _row("doll car train drum hoop puppet robot truck", "land", "toy", forms=(("breaks", "yes"),))
     + _row("ball bear", "land", "toy", forms=(("breaks", "no"),))
@@ -91,29 +91,28 @@ CAKES = _row("apple honey carrot cherry lemon chocolate plum nut", "cake")
 SHADOWS = _row("bear wolf giant witch dragon ghost", "shadow")
 
 HOBBIES = (
-    _one("paint", about="painted a picture of"),
-    _one("draw", about="drew a picture of"),
-    _one("sing", about="sang a song about"),
-    _one("write poems", about="wrote a poem about"),
-    _one("dance", about="made up a dance about"),
-    _one("tell stories", about="told a story about"),
-    _one("make up rhymes", about="made up a rhyme about"),
-    _one("play the piano", about="played a tune about"),
+    _one("paint", ing="painting", about="painted a picture of"),
+    _one("draw", ing="drawing", about="drew a picture of"),
+    _one("sing", ing="singing", about="sang a song about"),
+    _one("write", ing="writing poems", about="wrote a poem about"),
+    _one("dance", ing="dancing", about="made up a dance about"),
+    _one("tell", ing="telling stories", about="told a story about"),
+    _one("rhyme", ing="making up rhymes", about="made up a rhyme about"),
+    _one("play", ing="playing the piano", about="played a tune about"),
 )
-LIKES = _row(
-    "warm+bread tall+trees funny+hats old+songs rainy+days bright+stars long+walks big+puddles shiny+stones fresh+snow"
-    " silly+jokes sea+shells hot+soup paper+birds loud+trains good+books"
-)
+# Every kind goes with every one of these.
+KINDS = _row("old new big small funny pretty red blue green yellow round strange white brown tall little")
+LIKES = _row("boats stones hats songs books trains trees shells kites flowers birds clocks hills houses shoes maps")
 
 PETS = _row("cat dog kitten puppy")
 PET_NAMES = _row("Button Biscuit Pepper Cookie Shadow Muffin Patch Socks")
-COLORS = _row("red blue green yellow white purple pink golden")
+COLORS = _row("red blue green yellow white purple pink golden brown black")
 TRAITS = _row("kind brave cheerful curious gentle clever quiet friendly lively thoughtful polite merry")
 SNACKS = _with_article("apple pear plum peach sandwich cookie carrot muffin banana bun")
 FOODS = _row(
     "soup rice bread noodles potatoes carrots beans pancakes dumplings corn cheese pie eggs peas toast pudding"
 )
-LOOKS = _row("brown white gray black spotted fat sleepy hungry busy proud shy noisy")
+LOOKS = _row("brown white gray black spotted fat sleepy hungry busy proud shy noisy small little young funny")
 BEASTS = _row("goat cow horse donkey sheep pig hen goose butterfly snail bee pony rooster lizard crow toad")
 DREAMS = _row("castle ship pony dragon whale palace mountain tower bridge fish cloud rainbow island parrot")
 
@@ -125,22 +124,33 @@ SLOTS = (
     Slot("baby", BABIES),
     Slot("pet", PETS),
     Slot("petname", PET_NAMES),
+    Slot("petlook", LOOKS),
     Slot("place", PLACES),
     Slot("thing", TOYS + FINDS + DISHES + SEEDS + SKILLS + ACTS + CHORES + CAKES + SHADOWS),
     Slot("color", COLORS),
     Slot("trait", TRAITS),
+    Slot("trait2", TRAITS, differs_from=("trait",)),
     Slot("hobby", HOBBIES),
+    Slot("kind", KINDS),
     Slot("like", LIKES),
+    Slot("kind2", KINDS, differs_from=("kind",)),
+    Slot("kind3", KINDS, differs_from=("kind", "kind2")),
     Slot("like2", LIKES, differs_from=("like",)),
+    Slot("like3", LIKES, differs_from=("like", "like2")),
     Slot("snack", SNACKS),
     Slot("snack2", SNACKS, differs_from=("snack",)),
     Slot("food", FOODS),
     Slot("food2", FOODS, differs_from=("food",)),
     Slot("look", LOOKS),
+    Slot("food3", FOODS, differs_from=("food", "food2")),
     Slot("look2", LOOKS, differs_from=("look",)),
+    Slot("look3", LOOKS, differs_from=("look", "look2")),
     Slot("beast", BEASTS),
     Slot("beast2", BEASTS, differs_from=("beast",)),
+    Slot("beast3", BEASTS, differs_from=("beast", "beast2")),
     Slot("dream", DREAMS),
     Slot("dreamcolor", COLORS),
+    Slot("dream2", DREAMS, differs_from=("dream",)),
+    Slot("dreamcolor2", COLORS, differs_from=("dreamcolor",)),
     Slot("newcolor", COLORS, differs_from=("color",)),
 )
