@@ -1,0 +1,39 @@
+# Every target does its own set-up: a fresh Debian needs only Python 3.11 or later with venv, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help demo test lint test-slow calibrate clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(INSTALLED)  ## the whole way in minutes: stories, training, the exact limit, telling
+	rm -rf storyloom-demo
+	$(BIN)/storyloom demo --out storyloom-demo
+
+test: lint  ## static checks and all fast tests
+	$(BIN)/pytest -n 2
+
+lint: $(INSTALLED)  ## format, style, types, floors of the house
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+test-slow: $(INSTALLED)  ## the tests that take minutes: killed runs, calibration
+	$(BIN)/pytest -m slow
+
+calibrate: $(INSTALLED)  ## measure the storybook: limit, 5-gram, collision entropy
+	$(BIN)/python benchmarks/storybook_calibration.py
+
+clean:  ## remove the environment and all caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis storyloom-demo
+
+# hatchling and editables build the package itself; taking them from the pinned set keeps the build from fetching newer ones.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt hatchling editables
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	touch $(INSTALLED)
