@@ -7,6 +7,7 @@ after Ctrl-C.
 
 import os
 import sys
+from typing import Any
 
 import typer
 
@@ -14,8 +15,8 @@ from storyloom.cli import demo, evaluate, prepare, presets, tell, train
 from storyloom.errors import StoryloomError
 
 USER_CAN_MEND, INTERRUPTED = 2, 130
-UsageError = typer.BadParameter.__base__  # what a wrong command, option or value raises; typer exports no name for it
-assert UsageError is not None
+# What a wrong command, option or value raises; typer exports a name for its child only.
+UsageError: Any = typer.BadParameter.__mro__[1]
 
 
 def build_app() -> typer.Typer:
@@ -49,8 +50,10 @@ def _run(words: list[str]) -> int:
     """Run one command; its exit status."""
     try:
         return int(build_app()(words, standalone_mode=False) or 0)
-    except (StoryloomError, UsageError) as error:
-        return _complain(error.format_message() if isinstance(error, UsageError) else str(error))
+    except StoryloomError as error:
+        return _complain(str(error))
+    except UsageError as error:
+        return _complain(error.format_message())
     except BrokenPipeError:  # whoever read our output has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -40,11 +40,11 @@ class DataConfig(Settings):
 
     tokenizer: str = "bpe"
     """`char`, `bpe` (trained on the stories), or the path of a `tokenizer.json`."""
-    vocab_size: int = Field(4096, ge=2, le=1_000_000)
+    vocab_size: int = Field(default=4096, ge=2, le=1_000_000)
     """Entries of a trained BPE vocabulary, the end-of-text token included; `char` and files bring their own number."""
-    limit_mb: float | None = Field(None, gt=0)
+    limit_mb: float | None = Field(default=None, gt=0)
     """Read only the first so many megabytes (1e6 UTF-8 bytes) of stories; None reads all."""
-    val_fraction: float = Field(0.1, gt=0, lt=1)
+    val_fraction: float = Field(default=0.1, gt=0, lt=1)
     """Share of the stories held out for validation where no validation file is named."""
     rows: Rows = "stream"
     """`stream`: windows over the joined stories; `padded`: one story a row, cut or padded to the block."""
@@ -53,21 +53,21 @@ class DataConfig(Settings):
 class ModelConfig(Settings):
     """The shape of the GPT, in GPT-2's names."""
 
-    vocab_size: int | None = Field(None, ge=2)
+    vocab_size: int | None = Field(default=None, ge=2)
     """Size of the vocabulary, V; comes from the data, so presets leave it out."""
-    block_size: int = Field(256, ge=2, le=65_536)
+    block_size: int = Field(default=256, ge=2, le=65_536)
     """The longest window the model sees, in tokens, T."""
-    n_layer: int = Field(4, ge=1, le=256)
+    n_layer: int = Field(default=4, ge=1, le=256)
     """Number of blocks."""
-    n_head: int = Field(4, ge=1)
+    n_head: int = Field(default=4, ge=1)
     """Number of query heads, H."""
-    n_kv_head: int | None = Field(None, ge=1)
+    n_kv_head: int | None = Field(default=None, ge=1)
     """Number of key and value heads (grouped queries); None means as many as query heads."""
-    n_embd: int = Field(192, ge=2)
+    n_embd: int = Field(default=192, ge=2)
     """Width of the residual stream, C."""
-    n_mlp: int | None = Field(None, ge=1)
+    n_mlp: int | None = Field(default=None, ge=1)
     """Hidden width of the MLP; None means 4 C, and for swiglu 8/3 C rounded up to a multiple of 32 (equal work)."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     """Probability of zeroing an activation in training (embeddings, attention weights, both branches)."""
     bias: bool = False
     """Whether linear layers and LayerNorm carry biases; swiglu never does."""
@@ -128,45 +128,45 @@ class ModelConfig(Settings):
 class TrainConfig(Settings):
     """How the model is trained. Losses are nats/token, learning rates per update."""
 
-    max_steps: int | None = Field(None, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
     """Stop after so many optimiser updates. The smallest of all limits holds."""
-    max_epochs: float | None = Field(None, gt=0)
+    max_epochs: float | None = Field(default=None, gt=0)
     """Stop after so many passes over the training tokens."""
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
     """Stop after so many training tokens."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     """Rows in one micro-batch, B."""
-    grad_accum_steps: int = Field(1, ge=1)
+    grad_accum_steps: int = Field(default=1, ge=1)
     """Micro-batches whose gradients are summed before one update."""
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     """The peak learning rate."""
-    min_lr: float = Field(0.0, ge=0)
+    min_lr: float = Field(default=0.0, ge=0)
     """The learning rate at the schedule's end."""
-    warmup_steps: int = Field(50, ge=0)
+    warmup_steps: int = Field(default=50, ge=0)
     """Updates over which the learning rate rises linearly from 0 to its peak."""
     schedule: Literal["constant", "linear", "cosine", "trapezoid"] = "trapezoid"
     """The learning rate after the warm-up."""
-    decay_fraction: float = Field(0.5, gt=0, le=1)
+    decay_fraction: float = Field(default=0.5, gt=0, le=1)
     """Share of all updates over which `trapezoid` falls linearly to `min_lr` at the end."""
     optimizer: Literal["adamw"] = "adamw"
     """The optimiser."""
-    weight_decay: float = Field(0.1, ge=0)
+    weight_decay: float = Field(default=0.1, ge=0)
     """Decoupled weight decay of matrices; gains, biases and embeddings have none."""
-    grad_clip: float | None = Field(1.0, gt=0)
+    grad_clip: float | None = Field(default=1.0, gt=0)
     """Clip the gradient's global norm to this; None never clips. The norm before clipping is logged."""
     precision: Precision = "auto"
     """Arithmetic of the forward and backward pass; weights stay fp32. `auto`: bf16 where a short probe is faster."""
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
     """CPU threads; None takes one for each physical core."""
-    eval_interval: int = Field(250, ge=1)
+    eval_interval: int = Field(default=250, ge=1)
     """Updates between two evaluations (and possible `best` checkpoints)."""
-    eval_stories: int = Field(200, ge=1)
+    eval_stories: int = Field(default=200, ge=1)
     """Validation stories evaluated on the way (the first ones, always the same); at the end all are."""
-    sample_interval: int = Field(500, ge=1)
+    sample_interval: int = Field(default=500, ge=1)
     """Updates between two sample stories."""
-    checkpoint_interval: int = Field(250, ge=1)
+    checkpoint_interval: int = Field(default=250, ge=1)
     """Updates between two `last` checkpoints."""
-    seed: int = Field(1337, ge=0, lt=2**63)
+    seed: int = Field(default=1337, ge=0, lt=2**63)
     """Seed of the initial weights, the order of the data and dropout."""
 
     @model_validator(mode="after")
@@ -197,7 +197,7 @@ def _one_line(model: type[BaseModel], error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"unknown setting {name}: {nearest(path[-1], owner.model_fields)}"
     if first["type"] == "value_error":
-        return f"impossible settings: {first['ctx']['error']}"  # our own validators, already in one line
+        return f"impossible settings: {first.get('ctx', {}).get('error')}"  # our own validators, already in one line
     if first["type"] == "literal_error":
         choices = [str(choice) for choice in get_args(owner.model_fields[field].annotation)]
         return f"{name} = {first['input']!r} is not one of its choices: {nearest(str(first['input']), choices)}"

@@ -7,6 +7,7 @@ other are `eot story eot story ... story eot`.
 """
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -113,7 +114,7 @@ class Data:
         DataError: it is missing, no data folder, of another format, or a file in it is missing or altered.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.manifest = _read_manifest(self.path)
         self.tokenizer = load_tokenizer(self.path / "tokenizer.json")
