@@ -18,12 +18,14 @@ from storyloom.model import GPT, KVCache
 def telling(model: GPT) -> Iterator[None]:
     """Dropout and gradients off; the model's mode is put back afterwards."""
     was_training = model.training
-    model.eval()
+    if was_training:  # walking all modules costs as much as a tenth of a step
+        model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        model.train(was_training)
+        if was_training:
+            model.train()
 
 
 class Decoding:
@@ -80,26 +82,42 @@ def decode(
     Yields:
         For each step, (story, token) of the stories still being told.
     """
+    device = model.embedding.weight.device
+    dice = [torch.Generator().manual_seed(_mix(seed, story)) for story in range(num_stories)]
+    alive = list(range(num_stories))
+    tokens = None
     with telling(model):
-        device = model.embedding.weight.device
-        dice = [torch.Generator().manual_seed(_mix(seed, story)) for story in range(num_stories)]
-        alive = list(range(num_stories))
         decoding = Decoding(model, torch.tensor([ids], device=device))
         decoding.keep(torch.zeros(num_stories, dtype=torch.long, device=device))
-        for n in range(max_new_tokens):
-            uniforms = torch.stack([torch.rand((), generator=dice[story], dtype=torch.double) for story in alive])
-            tokens = strategy.choose(decoding.logits, uniforms.to(device))
+    for _ in range(max_new_tokens):
+        with telling(model):  # not across the yield: between two steps the caller may train the model, or go away
+            if tokens is not None:
+                decoding.step(tokens)
+            tokens = _draw(strategy, decoding.logits, [dice[story] for story in alive])
             going_on = [row for row, token in enumerate(tokens.tolist()) if token != eot]
-            alive = [alive[row] for row in going_on]
-            tokens = tokens[going_on]
-            yield list(zip(alive, tokens.tolist(), strict=True))
-            if not alive or n + 1 == max_new_tokens:
-                return
-            if len(going_on) < decoding.logits.size(0):
-                decoding.keep(torch.tensor(going_on, device=device))
-            decoding.step(tokens)
+            if len(going_on) < len(alive):
+                alive = [alive[row] for row in going_on]
+                tokens = tokens[going_on]
+                decoding.keep(torch.tensor(going_on, dtype=torch.long, device=device))
+            told = list(zip(alive, tokens.tolist(), strict=True))
+        yield told
+        if not alive:
+            return
+
+
+def _draw(strategy: Strategy, logits: Tensor, dice: list[torch.Generator]) -> Tensor:
+    """The next token of each row, (n, V) to (n,), by the next number of the row's own generator."""
+    uniforms = torch.stack([torch.rand((), generator=die, dtype=torch.double) for die in dice])
+    device = torch.device("cpu") if logits.device.type == "mps" else logits.device  # mps knows no float64
+    return strategy.choose(logits.to(device), uniforms.to(device)).to(logits.device)
 
 
 def _mix(seed: int, story: int) -> int:
-    """A seed for each story; neighbours must not share their draws (the golden ratio in 64 bits spreads them)."""
-    return (seed + 0x9E3779B97F4A7C15 * (story + 1)) % 2**63
+    """A seed for each story, by splitmix64 (Steele et al., 2014, doi 10.1145/2660193.2660195).
+
+    PyTorch's generator on the CPU looks at the low 32 bits only: all 64 must reach them.
+    """
+    z = (seed + 0x9E3779B97F4A7C15 * (story + 1)) % 2**64
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+    return (z ^ z >> 31) % 2**63

@@ -26,9 +26,12 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """Only the most likely tokens that together reach probability p; the others become -inf. (n, V) to (n, V).
 
-    The token that crosses p is kept, so that at least one is. Holtzman et al., 2019 (arXiv 1904.09751).
+    The token that crosses p is kept, so that at least one is; of equal ones the first. Holtzman et al., 2019
+    (arXiv 1904.09751).
     """
-    ordered, indices = logits.sort(descending=True)
+    if p >= 1:
+        return logits  # rounding would drop the least likely ones
+    ordered, indices = logits.sort(descending=True, stable=True)
     probabilities = ordered.softmax(dim=-1)
     before = probabilities.cumsum(dim=-1) - probabilities  # of the tokens more likely than this one
     kept = ordered.masked_fill(before >= p, -torch.inf)
@@ -84,7 +87,8 @@ class Strategy:
         if self.is_greedy:
             return logits.argmax(dim=-1)
         if self.temperature is not None:
-            logits = logits / self.temperature
+            # The largest becomes 0, which no temperature can turn into infinity.
+            logits = (logits - logits.amax(dim=-1, keepdim=True)).double() / self.temperature
         if self.top_k is not None:
             logits = keep_top_k(logits, self.top_k)
         if self.top_p is not None:
@@ -110,7 +114,7 @@ def make_strategy(name: str | None = None, **options: Any) -> Strategy:
         options: `temperature`, `top_k`, `top_p`; None counts as not given.
 
     Raises:
-        ConfigError: the name is unknown, an option contradicts the strategy, or is out of range.
+        ConfigError: the name or an option is unknown, an option contradicts the strategy, or is out of range.
 
     >>> make_strategy("top-k", top_k=5)
     Strategy(name='top-k', temperature=0.7, top_k=5, top_p=None)
@@ -121,9 +125,12 @@ def make_strategy(name: str | None = None, **options: Any) -> Strategy:
     if name not in STRATEGIES:
         raise ConfigError(f"unknown strategy {name!r}: {nearest(name, STRATEGIES)}")
     base = STRATEGIES[name]
+    defaults = {option: default for option, default in vars(base).items() if option != "name"}
     for option, value in given.items():
-        if getattr(base, option) is None:
-            taken = [other for other, default in vars(base).items() if other != "name" and default is not None]
+        if option not in defaults:
+            raise ConfigError(f"unknown option {option!r} of a strategy: {nearest(option, defaults)}")
+        if defaults[option] is None:
+            taken = [other for other, default in defaults.items() if default is not None]
             raise ConfigError(
                 f"{option} = {value} contradicts the strategy {name}, which takes "
                 f"{' and '.join(taken) or 'no options'}: leave it out, or choose another strategy"

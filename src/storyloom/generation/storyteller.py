@@ -75,7 +75,7 @@ class StoryTeller:
             ConfigError: an option is out of range or contradicts the strategy.
             PromptError: the prompt has characters that the tokenizer does not know.
         """
-        chosen = strategy if isinstance(strategy, Strategy) else make_strategy(strategy, **options)
+        chosen = _choose(strategy, options)
         _check(num_stories, max_new_tokens, chosen)
         tokenizer = self.tokenizer
         ids = [tokenizer.eot, *self._encode(prompt)]
@@ -120,6 +120,14 @@ def load(run: str | os.PathLike[str] | None = None, checkpoint: str = "best") ->
         )
     opened = Run(run)
     return StoryTeller(opened.load_model(checkpoint), opened.tokenizer)
+
+
+def _choose(strategy: str | Strategy | None, options: dict[str, Any]) -> Strategy:
+    if not isinstance(strategy, Strategy):
+        return make_strategy(strategy, **options)
+    if options:
+        raise ConfigError(f"{', '.join(options)} beside a finished Strategy: set it there, or give the strategy's name")
+    return strategy
 
 
 def _check(num_stories: int, max_new_tokens: int, strategy: Strategy) -> None:
