@@ -22,6 +22,11 @@ def _one(name: str, *tags: str, **forms: str) -> Entity:
     return Entity(name, (("name", name), *forms.items()), tags)
 
 
+def _kind_of(what: str, words: str) -> tuple[Entity, ...]:
+    """Entities called by their kind alone, such as `plum` for a plum cake."""
+    return tuple(Entity(f"{word} {what}", (("name", word),), (what,)) for word in words.split())
+
+
 def _with_article(words: str, *tags: str) -> tuple[Entity, ...]:
     """Entities with a form `a` that has the right article."""
     return tuple(
@@ -31,8 +36,8 @@ def _with_article(words: str, *tags: str) -> tuple[Entity, ...]:
 
 
 # No child, animal or pet shares a name with another, so that a name alone tells who is meant.
-GIRLS = _row("Mia Lily Anna Rosie Emma Lucy Ella Nora Ruby Grace Sara Molly Clara Alice Zoe Maya", "girl", forms=GIRL)
-BOYS = _row("Tom Ben Sam Max Leo Jack Finn Oscar Noah Hugo Peter Luke Adam Owen Toby Felix", "boy", forms=BOY)
+GIRLS = _row("Mia Lily Anna Rosie Emma Lucy Ella Nora Ruby Grace Sara Molly Clara Alice Zoe Maya Kate Jane", "girl", forms=GIRL)
+BOYS = _row("Tom Ben Sam Max Leo Jack Finn Oscar Noah Hugo Peter Luke Adam Owen Toby Felix Paul Simon", "boy", forms=BOY)
 TALKING = _row("Bella Dot Olive Penny Fern", "animal", forms=GIRL) + _row(
     "Pip Rusty Otis Moss Benny", "animal", forms=BOY
 )
@@ -55,9 +60,6 @@ BABIES = (
     _one("kitten", mother="cat", call="meow"),
     _one("lamb", mother="sheep", call="baa"),
     _one("chick", mother="hen", call="cluck"),
-    _one("foal", mother="horse", call="neigh"),
-    _one("calf", mother="cow", call="moo"),
-    _one("piglet", mother="pig", call="oink"),
 )
 
 PLACES = (
@@ -65,30 +67,29 @@ PLACES = (
     *(_one(name, "trees", "walk", at=f"in {name}") for name in ("the orchard", "the meadow", "the valley")),
     *(_one(name, "trees", "walk", at=f"on {name}") for name in ("the hill", "the farm")),
     *(_one(name, "water", at=f"by {name}") for name in ("the pond", "the lake", "the river", "the stream")),
-    *(_one(name, "stage", at=f"at {name}") for name in ("the school", "the fair", "the library", "the market")),
+    *(_one(name, "stage", at=f"at {name}") for name in ("the school", "the fair", "the market")),
 )
 
 TOYS = (
-    _row("kite plane glider rocket", "air", "toy")
-    + _row("boat ship raft canoe", "water", "toy")
+    _row("kite plane rocket", "air", "toy")
+    + _row("boat ship raft", "water", "toy")
     + _row("doll car train drum hoop puppet robot truck", "land", "toy", forms=(("breaks", "yes"),))
     + _row("ball bear", "land", "toy", forms=(("breaks", "no"),))
 )
-FINDS = _row("purse ring key watch button ribbon coin feather", "found")
-DISHES = _row("cup vase plate bowl jug teapot", "dish")
-SEEDS = _row("sunflower bean pumpkin apple rose melon", "seed")
-SKILLS = _row("juggle whistle skate jump+rope climb+trees walk+on+stilts ride+a+bike turn+cartwheels", "skill")
-ACTS = _row("sing dance juggle+apples read+a+poem play+the+flute tell+a+story", "act")
+FINDS = _row("ring key coin hat", "found")
+TOOLS = _row("glue string wool wood")
+DISHES = _row("cup plate bowl vase", "dish")
+SEEDS = _kind_of("seed", "bean pumpkin rose sunflower")
+SKILLS = _row("juggle whistle skate climb+trees", "skill")
+ACTS = _row("sing dance read+a+poem tell+a+story", "act")
 CHORES = (
     _one("hens", "chore", ask="feed my hens", did="fed the hens"),
     _one("rabbits", "chore", ask="feed my rabbits", did="fed the rabbits"),
     _one("flowers", "chore", ask="water my flowers", did="watered the flowers"),
-    _one("tomatoes", "chore", ask="water my tomatoes", did="watered the tomatoes"),
-    _one("ponies", "chore", ask="brush my ponies", did="brushed the ponies"),
     _one("fish", "chore", ask="feed my fish", did="fed the fish"),
 )
-CAKES = _row("apple honey carrot cherry lemon chocolate plum nut", "cake")
-SHADOWS = _row("bear wolf giant witch dragon ghost", "shadow")
+CAKES = _kind_of("cake", "apple plum banana carrot honey chocolate")
+SHADOWS = _row("bear wolf dragon giant", "shadow")
 
 HOBBIES = (
     _one("paint", ing="painting", about="painted a picture of"),
@@ -105,8 +106,8 @@ KINDS = _row("old new big small funny pretty red blue green yellow round strange
 LIKES = _row("boats stones hats songs books trains trees shells kites flowers birds clocks hills houses shoes maps")
 
 PETS = _row("cat dog kitten puppy")
-PET_NAMES = _row("Button Biscuit Pepper Cookie Shadow Muffin Patch Socks")
-COLORS = _row("red blue green yellow white purple pink golden brown black")
+PET_NAMES = _row("Button Biscuit Pepper Cookie Ginger Muffin Patch Socks")
+COLORS = _row("red blue green yellow white purple pink golden", "bright") + _row("brown black")
 TRAITS = _row("kind brave cheerful curious gentle clever quiet friendly lively thoughtful polite merry")
 SNACKS = _with_article("apple pear plum peach sandwich cookie carrot muffin banana bun")
 FOODS = _row(
@@ -132,6 +133,8 @@ SLOTS = (
     Slot("trait2", TRAITS, differs_from=("trait",)),
     Slot("hobby", HOBBIES),
     Slot("kind", KINDS),
+    Slot("tool", TOOLS),
+    Slot("tool2", TOOLS, differs_from=("tool",)),
     Slot("like", LIKES),
     Slot("kind2", KINDS, differs_from=("kind",)),
     Slot("kind3", KINDS, differs_from=("kind", "kind2")),
@@ -144,6 +147,9 @@ SLOTS = (
     Slot("look", LOOKS),
     Slot("food3", FOODS, differs_from=("food", "food2")),
     Slot("look2", LOOKS, differs_from=("look",)),
+    Slot("look4", LOOKS),
+    Slot("look5", LOOKS, differs_from=("look4",)),
+    Slot("wearing", COLORS[:8]),
     Slot("look3", LOOKS, differs_from=("look", "look2")),
     Slot("beast", BEASTS),
     Slot("beast2", BEASTS, differs_from=("beast",)),

@@ -18,13 +18,13 @@ OPENING: dict[str, Written] = {
     "loves": "{hero} loved {+kind} {+like}, {+kind2} {+like2}, {+kind3} {+like3} and {+hobby.ing}.",
     "day": "One (sunny|bright|warm|windy|cool|quiet|fresh|lovely|clear|fine|mild|golden) (morning|afternoon|Saturday"
     "|Sunday),",
-    "way": "On the way, {hero.he} (saw|met|passed|heard) a {+look} {+beast}, a {+look2} {+beast2} and a {+look3}"
+    "way": "On the way, {hero.he} (saw|met|passed|found) a {+look} {+beast}, a {+look2} {+beast2} and a {+look3}"
     " {+beast3}.",
-    "friend": "(girl named {+helper:girl}|boy named {+helper:boy})",
+    "friend": "(girl named {+helper:girl}|boy named {+helper:boy}) in a {+wearing} (hat|coat|scarf|shirt)",
 }
 
 WORDS: dict[str, Written] = {
-    "small": "(small|little|young|brown|white|gray|black|friendly|shy|funny|hungry|sleepy)",
+    "small": "(small|little|young|white|brown|black|gray|sleepy)",
     "big": "(big|tall|strange|dark|round|funny)",
     "glad": "(so|very|quite|really) (happy|glad|proud|thankful|cheerful|merry)",
     "kindly": "(softly|gently|kindly|warmly|calmly|with a smile|with a nod|with a wink)",
@@ -33,7 +33,7 @@ WORDS: dict[str, Written] = {
     "cried": "(said|cried|called|shouted)",
     "ran": "(ran|went|walked|hurried)",
     "some": "(two|three|four|five|six|ten)",
-    "spot": "(under|behind|beside|near) a (bench|stone|log|fence|bush|basket|wall|tree)",
+    "spot": "(behind|beside|near|next to) a (bench|stone|log|fence|bush|bridge|wall|tree)",
 }
 
 HELP: dict[str, Written] = {
@@ -43,7 +43,7 @@ HELP: dict[str, Written] = {
         "A tear rolled down {hero.his} (cheek|nose|chin|face).",
     ),
     # An animal that talks: the plot draws its kind between `meets` and `named`.
-    "meets": "(Just then|Soon|Suddenly|After a while), a [small]",
+    "meets": "(Just then|Soon|Suddenly|After a while), a {+look4} and {+look5}",
     "named": "{helper=@helper} named {+helper:animal} {animal.came}. [comfort]",
     "comfort": '"(Do not worry|Do not be sad|Cheer up|Be brave|Never mind|Do not cry), (I can help|I know what to do|I have'
     ' an idea|I have a plan|we can do it|wait and see)," said {helper} [kindly].',
@@ -52,14 +52,14 @@ HELP: dict[str, Written] = {
     "friend_thanks": '"(Thank you|Thanks|Bless you|Oh, thank you), {hero}, you are (so kind|a true friend|very clever|'
     'wonderful|my hero|the best)!" [cried] {helper} [gladly].',
     "sorry": '"I am (sorry|so sorry|very sorry|really sorry), {helper}," said {hero} [sadly].',
-    "play": "They (played|laughed|danced|sang) until (supper|sunset|they were tired|it was time to go home|the sun went"
+    "play": "They (played|laughed|danced|sang) until (it was late|sunset|they were tired|it was time to go home|the sun went"
     " down|they were hungry).",
 }
 
 EVENING: dict[str, Written] = {
     "told": "At supper, over {+food}, {+food2} and {+food3}, {hero} told {hero.his} {elder} (everything|all about it|the"
     " whole story|what had happened) and got a (big|warm|long|soft) (hug|kiss).",
-    "dream": "{hero.He} dreamed of a {+dreamcolor} {+dream} and a {+dreamcolor2} {+dream2}.",
+    "dream": "{hero} dreamed of a {+dreamcolor} {+dream} and a {+dreamcolor2} {+dream2}.",
     "pet": "{petname} (curled up|lay down|slept|rested) (at {hero.his} feet|beside {hero.him}|on the rug|by the fire).",
     "night_thing": "[told] ([pet]|Before bed, {hero} {hobby.about} the {color} {thing}.) [dream]",
     "night_helper": "[told] ([pet]|Before bed, {hero} {hobby.about} {helper}.) [dream]",
@@ -73,13 +73,13 @@ MORALS: dict[str, Written] = {
     "of_sharing": "{moral=sharing}[moral] (sharing is fun|toys are for sharing|a friend is better than a toy|giving feels"
     " good).",
     "of_kindness": "{moral=kindness}[moral] (kindness always comes back|a kind heart makes friends|being kind is easy|"
-    "small kind things are big).",
-    "of_courage": "{moral=courage}[moral] (brave people try anyway|fear grows small in the light|a friend can make you"
-    " brave|everybody is afraid sometimes).",
-    "of_patience": "{moral=patience}[moral] (good things take time|it is worth trying again|nobody learns in one day|slow"
-    " work is good work).",
-    "of_truth": "{moral=truth}[moral] (the truth is always best|honest words make friends|a promise is a promise|honest"
-    " children sleep well).",
+    "it is good to be kind).",
+    "of_courage": "{moral=courage}[moral] (brave people are afraid too|fear does not last|everybody is afraid sometimes|"
+    "it is good to be brave).",
+    "of_patience": "{moral=patience}[moral] (good things take time|it is good to wait|slow work is good work|it is good to try"
+    " again).",
+    "of_truth": "{moral=truth}[moral] (it is best to be honest|doing the right thing feels good|honest children have"
+    " friends|an honest heart is happy).",
     "of_friends": "{moral=friendship}[moral] (a good friend is a treasure|friends do not forget|a friend makes every day"
     " better|laughing together is best).",
 }

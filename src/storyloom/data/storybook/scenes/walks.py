@@ -24,8 +24,8 @@ SCENES: dict[str, Written] = {
         "{plot=trapped}{thing=@animal}{trouble=a trapped animal}{helper=@helper}Then {hero.he} heard a (soft|sad|strange|small)"
         " cry. A [small] {+animal:land} was caught (under a branch|in a net|in a bush|in a fence)! {hero} [ran] there and set"
         " it free.",
-        '"(Thank you|Thanks|Bless you|Oh, thank you), I am {+helper:animal}," said the {animal} [kindly]. On the way home,'
-        " {hero} lost the (path|road|way), but {helper} (came|ran|hurried) and showed it to {hero.him}. [thanks]",
+        '"(Thank you|Thanks|Hello|Oh, thank you), I am {+helper:animal}," said the {animal} [kindly]. On the way home,'
+        " {hero} lost the (path|road|way), but {helper} came and showed it to {hero.him}. [thanks]",
         "{ending=kindness came back}[night_helper]",
         "[of_kindness]",
     ),
@@ -33,10 +33,10 @@ SCENES: dict[str, Written] = {
         "{plot=lunch}{thing=@snack}{trouble=a hungry animal}{helper=@helper}When {hero} sat down [spot] to eat, a [small]"
         ' {+animal:land} named {+helper:animal} {animal.came}. "I am so hungry," said {helper} [sadly].',
         '"(Here|Look|Please|Come), the {snack} is for you," said {hero} [kindly]. {helper} ate it (all up|slowly|in one bite|'
-        "happily) and showed {hero.him} a (field|hill|garden) full of (wild|red|ripe|sweet) (berries|cherries|plums|flowers)."
+        "happily) and showed {hero.him} a (field|hill|garden) full of (wild|red|sweet) (berries|plums|flowers)."
         " [thanks]",
         "{ending=a shared lunch}[night_helper]",
-        "[of_sharing]",
+        "[of_kindness]",
     ),
     "honest": lines(
         "{plot=honest}{thing=@thing}{trouble=a lost thing}{helper=@helper}{hero.He} found a {+color} {+thing:found} [spot]. {hero.He}"
@@ -57,7 +57,7 @@ SCENES: dict[str, Written] = {
     ),
     "storm": lines(
         "{plot=storm}{thing=storm}{trouble=a storm}{helper=@helper}Soon the sky grew (dark|black|gray), and a (big|loud|wild|"
-        "strong) storm began. {hero} ran into (a barn|a cave|a cabin|an old mill). A [small] {+animal:land} named"
+        "strong) storm began. {hero} ran into (a barn|a cabin|an old mill). A [small] {+animal:land} named"
         " {+helper:animal} was there too.",
         "The thunder was (loud|strong|near|wild), and {hero} was (afraid|so afraid|very afraid). \"(Do not worry|Do not be sad|"
         "Cheer up|Be brave|Never mind|Do not cry), it is only the sky (playing the drum|dancing|singing|laughing),\" said"
