@@ -52,7 +52,8 @@ HOME: dict[str, Written] = {
         "{plot=cake}{wish=to bake a cake}{trouble=spilled}{thing=@thing}{place=the kitchen}{helper=@helper}{hero} wanted to bake"
         " a (big|sweet|round|fine) {+thing:cake} cake for the birthday of {hero.his} {elder}. But {petname} jumped onto the"
         " table, and the (eggs|milk|flour|butter) fell on the floor. [sad]",
-        "Then a [friend] came by. [comfort] They worked until the {thing} cake was (brown|ready). It was a bit (flat|small|soft), but very (sweet|good|pretty). [thanks]",
+        "Then a [friend] came by. [comfort] They worked until the {thing} cake was (brown|ready). It was a bit (flat|small|soft),"
+        " but very (sweet|good|pretty). [thanks]",
         '{ending=a good cake}"I love {thing} cake," said {hero.his} {elder} [gladly]. They ate it after the {+food}, the {+food2}'
         " and the {+food3}, and even {petname} had some. [dream]",
         "[of_help]",

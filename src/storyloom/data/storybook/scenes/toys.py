@@ -58,7 +58,8 @@ SCENES: dict[str, Written] = OUTING | {
     "borrowed": lines(
         "{plot=borrowed}{trouble=taken by a dog}{helper=@helper}Suddenly a [small] dog (took|stole) the {color} {thing}"
         ' and ran away. "(Stop|Come back|Wait|No)!" [cried] {hero}, but the dog was too (fast|quick|clever). [sad]',
-        'Then a [friend] came by. "That is my dog, and he wants to play," said {helper} [kindly]. {hero} threw a (stick|bone|ball) [spot], and the dog gave back the {thing}. [thanks] [play]",
+        'Then a [friend] came by. "That is my dog, and he wants to play," said {helper} [kindly]. {hero} threw a (stick|bone|ball)'
+        " [spot], and the dog gave back the {thing}. [thanks] [play]",
         "{ending=given back}[night_thing]",
         "[of_help]",
     ),
