@@ -70,12 +70,12 @@ def seal(folder: Path) -> None:
 def find_damage(folder: Path) -> str | None:
     """Say what is wrong with a sealed folder: a file missing, cut short or altered; None when it is sound."""
     try:
-        expected = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sha256"]
+        expected = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sha256"].items()
     except FileNotFoundError:
         return f"{MANIFEST} is missing"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} cannot be read"
-    for name, checksum in expected.items():
+    for name, checksum in expected:
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
@@ -141,7 +141,7 @@ def building_folder(folder: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-        for path in partial.iterdir():
+        for path in (*partial.iterdir(), partial):
             sync(path)
         if folder.exists():
             folder.rmdir()  # an empty one; Windows renames onto nothing that exists

@@ -1,6 +1,6 @@
 """Configurations in and out of TOML: presets, files, `--set KEY=VALUE`.
 
-A preset is a TOML file in `presets/` whose header comment is its claim: where it comes from, on what hardware, in how
+TOML has no null: a setting that is None stands as the word "none". A preset is a TOML file in `presets/` whose header comment is its claim: where it comes from, on what hardware, in how
 many minutes, to which loss, by which command.
 """
 
@@ -15,6 +15,8 @@ import tomli_w
 from storyloom.config.schema import Config
 from storyloom.errors import ConfigError, nearest
 from storyloom.files import write_text
+
+NONE = "none"
 
 
 def preset_names() -> list[str]:
@@ -45,7 +47,7 @@ def load_preset(name: str) -> Config:
     >>> load_preset("laptop").model.position
     'rope'
     """
-    return Config(**_parse(preset_text(name), f"preset {name}"))
+    return _config(_parse(preset_text(name), f"preset {name}"))
 
 
 def load_config(path: Path) -> tuple[Config, dict[str, Any]]:
@@ -58,12 +60,21 @@ def load_config(path: Path) -> tuple[Config, dict[str, Any]]:
         raise ConfigError(f"cannot read the configuration {path}: {error}") from None
     groups = _parse(text, str(path))
     run = groups.pop("run", {})
-    return Config(**groups), run
+    return _config(groups), run
 
 
 def save_config(path: Path, config: Config, run: dict[str, Any]) -> None:
-    """Write a fully resolved configuration; settings that are None are left out, as TOML has no null."""
-    write_text(path, tomli_w.dumps({"run": run, **config.model_dump(exclude_none=True)}))
+    """Write a fully resolved configuration; what is None by default, and left so, is left out."""
+    defaults = Config().model_dump()
+    groups = {
+        group: {
+            name: NONE if value is None else value
+            for name, value in settings.items()
+            if value is not None or defaults[group][name] is not None
+        }
+        for group, settings in config.model_dump().items()
+    }
+    write_text(path, tomli_w.dumps({"run": run, **groups}))
 
 
 def apply_settings(config: Config, settings: Iterable[str]) -> Config:
@@ -84,8 +95,20 @@ def apply_settings(config: Config, settings: Iterable[str]) -> Config:
     return Config(**groups)
 
 
+def _config(groups: dict[str, Any]) -> Config:
+    """Settings as they stand in a file."""
+    return Config(
+        **{
+            group: {name: None if value == NONE else value for name, value in settings.items()}
+            if isinstance(settings, dict)
+            else settings  # no table: refused by Config, with its name
+            for group, settings in groups.items()
+        }
+    )
+
+
 def _value(text: str) -> Any:
-    if text.lower() == "none":
+    if text.lower() == NONE:
         return None
     try:
         return tomllib.loads(f"value = {text}")["value"]

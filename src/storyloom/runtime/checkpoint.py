@@ -53,7 +53,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     if not settled.exists():
         raise CheckpointError(f"no checkpoint at {folder}: train one with `storyloom train`")
     try:
-        checksums = json.loads(_read(settled / MANIFEST))["sha256"]
+        checksums = dict(json.loads(_read(settled / MANIFEST))["sha256"])
     except (ValueError, KeyError, TypeError):
         raise _damaged(settled / MANIFEST) from None
     weights, tensors, state = (_read(settled / name, checksums.get(name)) for name in FILES)
