@@ -346,9 +346,13 @@ def test_building_folder_appears_whole(tmp_path):
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_building_folder_leaves_nothing_behind(tmp_path, error):
-    with pytest.raises(type(error)), building_folder(tmp_path / "D") as partial:
-        (partial / "a").write_bytes(b"1")
-        raise error
+    def build() -> None:
+        with building_folder(tmp_path / "D") as partial:
+            (partial / "a").write_bytes(b"1")
+            raise error
+
+    with pytest.raises(type(error)):
+        build()
     assert tree(tmp_path) == {}
 
 

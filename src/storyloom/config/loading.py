@@ -1,6 +1,8 @@
 """Configurations in and out of TOML: presets, files, `--set KEY=VALUE`.
 
-TOML has no null: a setting that is None stands as the word "none". A preset is a TOML file in `presets/` whose header comment is its claim: where it comes from, on what hardware, in how
+TOML has no null: a setting that is None stands there as the word "none".
+
+A preset is a TOML file in `presets/` whose header comment is its claim: where it comes from, on what hardware, in how
 many minutes, to which loss, by which command.
 """
 

@@ -11,6 +11,7 @@ from storyloom.data import storybook
 from storyloom.errors import DataError, nearest
 
 SEPARATOR = "<|endoftext|>"
+BYTE_ORDER_MARK = "\ufeff"
 STORYBOOK_SEED = 2023
 STORYBOOK_MB = 16.0  # the storybook has no end; without a limit this much of it is told
 
@@ -26,7 +27,8 @@ class Source(Protocol):
 class TextFile:
     """Stories in a UTF-8 text file, separated by lines that hold `<|endoftext|>` and nothing else.
 
-    White space around a story is no part of it; line ends become "\\n".
+    White space around a story is no part of it, nor is a byte order mark anywhere (files joined to one have some in the
+    middle); line ends become "\\n".
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,13 +49,13 @@ class TextFile:
 
     def _decode(self, raw: bytes, number: int) -> str:
         try:
-            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            line = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{self._path} is not UTF-8: byte 0x{error.object[error.start]:02x} on line {number}; "
                 "convert it, for example with `iconv -f latin1 -t utf-8`"
             ) from None
-        return line.rstrip("\r\n")
+        return line.replace(BYTE_ORDER_MARK, "").rstrip("\r\n")
 
 
 class Storybook:

@@ -60,5 +60,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
         raise TokenizerError(f"cannot read the tokenizer {path}: {error}") from None
     for kind in TOKENIZERS.values():
         if kind.model_type == model_type:
-            return kind(backend)
+            try:
+                return kind(backend)
+            except (KeyError, IndexError):
+                raise TokenizerError(f"{path} holds a {model_type} of another alphabet, or with ids left out") from None
     raise TokenizerError(f"{path} holds a {model_type} tokenizer: only BPE and WordLevel (characters) can be used")

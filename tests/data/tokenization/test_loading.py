@@ -1,0 +1,122 @@
+"""Tokenizers in files: what is saved is read back, what is broken is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tokenizers
+from tokenizers import models, pre_tokenizers
+
+from storyloom.data.tokenization import EOT, BPETokenizer, CharTokenizer, Tokenizer, load_tokenizer, train_tokenizer
+from storyloom.errors import TokenizerError
+
+TRAINED_ON = ["The cat sat on the mat and sang:\n\tla, la, lá 🙂"] * 3
+PROBE = f"the mat, a rat;\r\n {EOT} lá lá 🙂 \0 e\u0301"
+
+
+@pytest.mark.parametrize(("kind", "vocab_size"), [("bpe", 257), ("bpe", 283), ("char", 4096)])
+def test_what_is_saved_is_read_back(tmp_path, kind, vocab_size):
+    tokenizer = train_tokenizer(kind, TRAINED_ON, vocab_size)
+    tokenizer.save(tmp_path / "t.json")
+    for loaded in (load_tokenizer(tmp_path / "t.json"), train_tokenizer(str(tmp_path / "t.json"), [], 0)):
+        assert type(loaded) is type(tokenizer)
+        assert loaded.encode(PROBE) == tokenizer.encode(PROBE)
+        assert tokenizer.eot not in loaded.encode(PROBE)
+        assert loaded.token_bytes == tokenizer.token_bytes
+        assert (loaded.fingerprint, loaded.vocab_size, loaded.eot) == (
+            tokenizer.fingerprint,
+            tokenizer.vocab_size,
+            tokenizer.eot,
+        )
+
+
+def test_a_saved_file_is_read_by_the_library_itself(tmp_path):
+    tokenizer = BPETokenizer.train(TRAINED_ON, 283)
+    tokenizer.save(tmp_path / "t.json")
+    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "t.json"))
+    story = "The mat sang 🙂"
+    assert theirs.encode(story).ids == tokenizer.encode(story)
+    assert theirs.decode(tokenizer.encode(story)) == story
+
+
+def test_different_tokenizers_have_different_fingerprints():
+    made: list[Tokenizer] = [
+        BPETokenizer.train(TRAINED_ON, 283),
+        BPETokenizer.train(TRAINED_ON, 281),
+        BPETokenizer.train(["other words"] * 3, 283),
+        CharTokenizer.train(TRAINED_ON, 0),
+        CharTokenizer.train(["abc"], 0),
+    ]
+    assert len({tokenizer.fingerprint for tokenizer in made}) == len(made)
+
+
+def saved(path: Path, change=None) -> Path:
+    BPETokenizer.train(TRAINED_ON, 283).save(path)
+    if change:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        change(content)
+        path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def _no_eot(content: dict) -> None:
+    content["added_tokens"] = []
+    del content["model"]["vocab"][EOT]
+
+
+def _gap(content: dict) -> None:
+    vocabulary = content["model"]["vocab"]
+    vocabulary["Ġnew"] = len(vocabulary) + 7
+
+
+def _sentencepiece(content: dict) -> None:
+    content["model"]["vocab"]["▁the"] = len(content["model"]["vocab"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.pop("model"),
+        lambda content: content["model"].update(type="Unigram"),
+        lambda content: content["model"].update(merges=[["Q", "no such token"]]),
+        lambda content: content["model"].pop("vocab"),
+        _no_eot,
+        _gap,
+        _sentencepiece,
+    ],
+)
+def test_a_file_that_is_no_tokenizer_of_ours_is_refused(tmp_path, change):
+    """A BPE of another alphabet, or with ids left out, was a KeyError or an IndexError."""
+    with pytest.raises(TokenizerError) as caught:
+        load_tokenizer(saved(tmp_path / "t.json", change))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"model": 3}', b"\xff\xfe", b"a story"])
+def test_a_broken_file_is_refused(tmp_path, content):
+    (tmp_path / "t.json").write_bytes(content)
+    with pytest.raises(TokenizerError, match=r"cannot read the tokenizer .*t\.json"):
+        load_tokenizer(tmp_path / "t.json")
+
+
+def test_a_cut_file_is_refused_wherever_it_is_cut(tmp_path):
+    whole = saved(tmp_path / "t.json").read_bytes()
+    for cut in range(0, len(whole) - 2, len(whole) // 17):
+        (tmp_path / "t.json").write_bytes(whole[:cut])
+        with pytest.raises(TokenizerError):
+            load_tokenizer(tmp_path / "t.json")
+
+
+def test_another_kind_of_model_is_named(tmp_path):
+    backend = tokenizers.Tokenizer(models.WordPiece({EOT: 0, "[UNK]": 1}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.save(str(tmp_path / "t.json"))
+    with pytest.raises(TokenizerError, match=r"WordPiece.*only BPE and WordLevel"):
+        load_tokenizer(tmp_path / "t.json")
+
+
+def test_an_unknown_kind_offers_the_nearest(tmp_path):
+    with pytest.raises(TokenizerError, match="unknown tokenizer 'chars': did you mean 'char'"):
+        train_tokenizer("chars", TRAINED_ON, 283)
+    with pytest.raises(TokenizerError, match=r"no tokenizer at .*t\.json"):
+        train_tokenizer(str(tmp_path / "t.json"), TRAINED_ON, 283)
