@@ -58,7 +58,8 @@ def cut_back(folder: Path, step: int) -> None:
 def read_rows(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
     """The rows of a file, of one kind or all; an unfinished last line is left out, a missing file has none."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    content = path.read_bytes() if path.exists() else b""
+    for line in content.split(b"\n")[:-1]:  # a story in a row may hold what `splitlines` takes for the end of a line
         try:
             rows.append(json.loads(line))
         except ValueError:

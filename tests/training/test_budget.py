@@ -1,0 +1,103 @@
+"""From limits to a number of updates."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from storyloom.config import Config, apply_settings, load_config
+from storyloom.errors import ConfigError
+from storyloom.training import budget
+from storyloom.training.budget import choose_max_steps
+
+
+@pytest.fixture
+def steps(tiny_file, short_data, make_trainer):
+    """The number of updates under some settings."""
+    runtime = make_trainer().runtime
+
+    def choose(*settings: str, minutes: float | None = None, started: float = 0.0) -> int:
+        config = apply_settings(load_config(tiny_file)[0], ["train.max_steps=none", *settings])
+        model = config.model.with_(vocab_size=short_data.tokenizer.vocab_size)
+        return choose_max_steps(config.with_(model=model), short_data, runtime, minutes, started)
+
+    return choose
+
+
+def test_each_limit_by_hand(steps, make_trainer, short_data):
+    assert steps("train.max_steps=13") == 13
+    # micro-batches of 3 rows of 37 tokens
+    assert steps("train.max_tokens=1332") == 12
+    assert steps("train.max_tokens=1331") == 11
+    assert steps("train.max_tokens=1332", "train.grad_accum_steps=4") == 3
+    stories = short_data.manifest["train"]["stories"]
+    padded = ["data.rows=padded", "train.max_epochs=2.5"]
+    assert steps(*padded) == round(2.5 * stories / 3)
+    assert steps(*padded, "train.grad_accum_steps=5") == round(2.5 * stories / 15)
+    rows = make_trainer().batches.rows_per_epoch
+    assert rows == pytest.approx(short_data.manifest["train"]["tokens"] / 37, abs=1.1)
+    assert steps("train.max_epochs=3") == round(3 * rows / 3)
+
+
+def test_a_limit_below_one_update_is_one_update(steps):
+    assert steps("train.max_tokens=1") == 1
+    assert steps("train.max_epochs=0.0001") == 1
+
+
+def test_the_smallest_limit_holds(steps):
+    limits = {"train.max_steps=13": 13, "train.max_tokens=1332": 12, "data.rows=padded train.max_epochs=0.5": 9}
+    for settings, expected in limits.items():
+        others = ["train.max_steps=101", "train.max_tokens=99999", "train.max_epochs=71"]
+        assert steps(*others, *settings.split()) == expected
+
+
+def test_no_limit_is_refused(steps):
+    with pytest.raises(ConfigError, match=r"training has no end: give --minutes, or one of train\.max_steps"):
+        steps()
+
+
+@pytest.fixture
+def known_times(monkeypatch, make_trainer):
+    """A machine where an update takes 0.25 s, an evaluation 0.5 s and a sample 0.125 s, 2 s after the start."""
+    seconds = {"update": 0.25, "evaluate": 0.5, "sample": 0.125}
+    asked = []
+
+    def measure(action) -> float:
+        asked.append(action.__name__)
+        return seconds[action.__name__]
+
+    monkeypatch.setattr(budget, "_seconds", measure)
+    monkeypatch.setattr(budget, "time", SimpleNamespace(perf_counter=lambda: 102.0))
+    return asked
+
+
+def test_minutes_are_divided_by_hand(steps, known_times, short_data):
+    val = short_data.manifest["val"]["stories"]
+    assert val > 3  # only the first three are evaluated on the way
+    final = 0.5 * val / 3
+    each = 0.25 + 0.5 / 5 + 0.125 / 7  # evaluations every 5 updates, samples every 7
+    expected = int((60 * 1.5 - 2 - final - 0.5) / each)
+    assert steps(minutes=1.5, started=100.0) == expected
+    assert steps("train.max_steps=13", minutes=1.5, started=100.0) == 13
+    assert known_times.count("update") >= budget.PROBE_STEPS
+
+
+def test_the_probe_lasts_long_enough_to_be_believed(steps, known_times, monkeypatch):
+    monkeypatch.setattr(budget, "PROBE_SECONDS", 4.1)
+    steps(minutes=1.5, started=100.0)
+    assert known_times.count("update") == 17  # a quarter of a second each
+
+
+def test_too_little_time_is_refused_with_what_it_takes(steps, known_times, short_data):
+    with pytest.raises(ConfigError) as caught:
+        steps(minutes=0.05, started=100.0)
+    message = str(caught.value)
+    assert message.startswith("--minutes 0.05 is too little")
+    needed = float(re.search(r"about ([\d.e+-]+) minutes", message)[1]) * 60
+    assert needed == pytest.approx(2 + 0.25 + 0.5 + 0.5 * short_data.manifest["val"]["stories"] / 3, rel=0.05)
+
+
+def test_a_probe_leaves_its_configuration_alone(steps, known_times):
+    config = Config()
+    steps(minutes=1.5, started=100.0)
+    assert config == Config()

@@ -1,0 +1,97 @@
+"""Which weights decay, one update by hand, and the optimiser's memory out and in."""
+
+import pytest
+import torch
+
+from storyloom.config import ModelConfig, TrainConfig
+from storyloom.model import GPT
+from storyloom.training.optimizer import OPTIMIZERS, optimizer_tensors, restore_optimizer
+
+
+def model_with(**options) -> GPT:
+    torch.manual_seed(3)
+    return GPT(ModelConfig(vocab_size=53, block_size=23, n_layer=2, n_head=2, n_embd=28, **options))
+
+
+def give_gradients(model: GPT, seed: int) -> None:
+    torch.manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"position": "learned", "norm": "layernorm", "bias": True, "mlp": "gelu"},
+        {"tie_embeddings": False, "qk_norm": True},
+    ],
+)
+def test_only_the_blocks_matrices_decay(options):
+    model = model_with(**options)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = OPTIMIZERS["adamw"](model, TrainConfig(learning_rate=0.5, weight_decay=0.25))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()  # without a gradient only the decay is left
+    shrunk = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    expected = {
+        name for name in before if name.startswith("blocks.") and name.endswith(".weight") and "norm" not in name
+    }
+    assert shrunk == expected
+    assert len(expected) >= 8
+    for name, parameter in model.named_parameters():
+        factor = 0.875 if name in expected else 1.0
+        torch.testing.assert_close(parameter.detach(), before[name] * factor, rtol=1e-6, atol=0)
+
+
+def test_two_updates_by_hand():
+    """Loshchilov and Hutter, algorithm 2, with betas 0.9 and 0.95 and epsilon 1e-8."""
+    model = model_with()
+    named = dict(model.named_parameters())
+    expected = {name: parameter.detach().double() for name, parameter in named.items()}
+    m = {name: torch.zeros_like(value) for name, value in expected.items()}
+    v = {name: torch.zeros_like(value) for name, value in expected.items()}
+    optimizer = OPTIMIZERS["adamw"](model, TrainConfig(learning_rate=0.07, weight_decay=0.3))
+    for t in (1, 2):
+        give_gradients(model, seed=t)
+        optimizer.step()
+        for name, value in expected.items():
+            gradient = named[name].grad.double()
+            m[name] = 0.9 * m[name] + 0.1 * gradient
+            v[name] = 0.95 * v[name] + 0.05 * gradient**2
+            if name.startswith("blocks.") and value.dim() == 2:
+                value *= 1 - 0.07 * 0.3
+            value -= 0.07 * (m[name] / (1 - 0.9**t)) / ((v[name] / (1 - 0.95**t)).sqrt() + 1e-8)
+    for name, parameter in named.items():
+        torch.testing.assert_close(parameter.detach().double(), expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_the_memory_is_put_back_to_the_bit():
+    settings = TrainConfig(learning_rate=0.07)
+    model = model_with(qk_norm=True)
+    optimizer = OPTIMIZERS["adamw"](model, settings)
+    for step in range(3):
+        give_gradients(model, seed=step)
+        optimizer.step()
+    tensors = {name: tensor.clone() for name, tensor in optimizer_tensors(optimizer).items()}
+    assert len(tensors) == 3 * len(list(model.parameters()))  # two moments and a count each
+    twin = model_with(qk_norm=True)
+    twin.load_state_dict(model.state_dict())
+    restored = OPTIMIZERS["adamw"](twin, settings)
+    restore_optimizer(restored, tensors)
+    again = optimizer_tensors(restored)
+    assert again.keys() == tensors.keys()
+    assert all(torch.equal(again[name], tensors[name]) and again[name].dtype == tensors[name].dtype for name in tensors)
+    for a, b in ((model, optimizer), (twin, restored)):
+        give_gradients(a, seed=7)
+        b.step()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+
+
+def test_before_the_first_update_there_is_nothing_to_keep():
+    model = model_with()
+    optimizer = OPTIMIZERS["adamw"](model, TrainConfig())
+    assert optimizer_tensors(optimizer) == {}
+    restore_optimizer(optimizer, {})
+    give_gradients(model, seed=1)
+    optimizer.step()
