@@ -1,0 +1,209 @@
+"""Samplers against exact probabilities, and strategies by name."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from storyloom.errors import ConfigError
+from storyloom.generation import STRATEGIES, Strategy, make_strategy
+from storyloom.generation.sampling import keep_top_k, keep_top_p, pick
+
+DRAWS = 20_011
+LOGITS = [1.5, -0.3, 0.2, 2.1, -1.7, 0.9, -4.0, 0.0, 1.1, -0.8, 0.5]
+# Chi-squared exceeds these with probability 0.001, by degrees of freedom: NIST/SEMATECH e-Handbook of Statistical
+# Methods, 1.3.6.7.4, https://www.itl.nist.gov/div898/handbook/eda/section3/eda3674.htm
+CRITICAL = {
+    1: 10.828,
+    2: 13.816,
+    3: 16.266,
+    4: 18.467,
+    5: 20.515,
+    6: 22.458,
+    7: 24.322,
+    8: 26.125,
+    9: 27.877,
+    10: 29.588,
+}
+
+
+def uniforms(n: int, seed: int = 5) -> Tensor:
+    return torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
+
+
+def softmax(values: dict[int, float], temperature: float = 1.0) -> dict[int, float]:
+    """Exact probabilities of the tokens that are left, in plain Python."""
+    powers = {token: math.exp(value / temperature) for token, value in values.items()}
+    return {token: power / sum(powers.values()) for token, power in powers.items()}
+
+
+def top(count: int) -> dict[int, float]:
+    """The largest logits, by token."""
+    return dict(sorted(enumerate(LOGITS), key=lambda pair: -pair[1])[:count])
+
+
+EXPECTED = {
+    "multinomial": (Strategy("multinomial"), softmax(top(11))),
+    "cold": (Strategy("temperature", temperature=0.7), softmax(top(11), 0.7)),
+    "hot": (Strategy("temperature", temperature=1.9), softmax(top(11), 1.9)),
+    "top-k": (Strategy("top-k", temperature=0.7, top_k=5), softmax(top(5), 0.7)),
+    # at temperature 0.8 the probabilities are 0.427, 0.202, 0.122, 0.095, ...: the fourth crosses 0.8
+    "top-p": (Strategy("top-p", temperature=0.8, top_p=0.8), softmax(top(4), 0.8)),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_draws_follow_the_exact_probabilities(name: str) -> None:
+    strategy, exact = EXPECTED[name]
+    tokens = strategy.choose(torch.tensor([LOGITS]).expand(DRAWS, -1), uniforms(DRAWS))
+    counts = tokens.bincount(minlength=len(LOGITS)).tolist()
+    assert sum(counts[token] for token in exact) == DRAWS
+    statistic = sum((counts[token] - DRAWS * p) ** 2 / (DRAWS * p) for token, p in exact.items())
+    assert statistic < CRITICAL[len(exact) - 1]
+
+
+def test_the_statistic_would_notice() -> None:
+    """The draws of one temperature against the probabilities of another that is a little off."""
+    tokens = Strategy("temperature", temperature=0.7).choose(torch.tensor([LOGITS]).expand(DRAWS, -1), uniforms(DRAWS))
+    counts, wrong = tokens.bincount(minlength=11).tolist(), softmax(top(11), 0.75)
+    assert sum((counts[token] - DRAWS * p) ** 2 / (DRAWS * p) for token, p in wrong.items()) > CRITICAL[10]
+
+
+def test_top_ps_comment_holds() -> None:
+    chances = list(softmax(top(11), 0.8).values())
+    assert sum(chances[:3]) < 0.8 < sum(chances[:4])
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        Strategy("top-k", top_k=1),
+        Strategy("top-k", temperature=1.9, top_k=1),
+        Strategy("top-p", top_p=1e-9),
+        Strategy("temperature", temperature=1e-3),
+        Strategy("temperature", temperature=1e-39),
+        Strategy("temperature", temperature=1e-300),
+    ],
+)
+def test_without_room_for_chance_every_strategy_is_greedy(strategy: Strategy) -> None:
+    """Caught: logits over a temperature below 1e-38 were infinite, and the token drawn was V, which does not exist."""
+    logits = torch.randn(211, 53, generator=torch.Generator().manual_seed(3)) * 7
+    greedy = make_strategy("greedy").choose(logits, uniforms(211))
+    assert torch.equal(greedy, logits.argmax(-1))
+    assert torch.equal(strategy.choose(logits, uniforms(211)), greedy)
+
+
+def test_greedy_and_tiny_top_p_take_the_first_of_equal_tokens() -> None:
+    """Caught: an unstable sort made top-p take any of them."""
+    logits = torch.zeros(3, 4099)
+    for name, options in (("greedy", {}), ("top-p", {"top_p": 1e-9})):
+        assert make_strategy(name, **options).choose(logits, uniforms(3)).tolist() == [0, 0, 0]
+
+
+def test_keep_top_k_keeps_k_also_of_equal_ones() -> None:
+    kept = keep_top_k(torch.tensor([[0.0, 2.0, 1.0, 2.0, 1.0], [3.0, 3.0, 3.0, 3.0, 3.0]]), 3)
+    assert torch.isfinite(kept).sum(-1).tolist() == [3, 3]
+    assert kept[0, [1, 3]].tolist() == [2.0, 2.0]
+    assert kept[0, 0] == -math.inf
+
+
+def test_keep_top_k_beyond_the_vocabulary_keeps_all() -> None:
+    logits = torch.tensor([LOGITS])
+    assert torch.equal(keep_top_k(logits, 12), logits)
+
+
+@pytest.mark.parametrize(
+    ("p", "kept"),
+    [
+        (0.01, [3]),
+        (0.49, [3]),
+        (0.51, [3, 1]),
+        (0.74, [3, 1]),
+        (0.76, [3, 1, 0]),
+        (0.88, [3, 1, 0, 2]),
+        (1.0, [3, 1, 0, 2]),
+    ],
+)
+def test_keep_top_p_keeps_the_token_that_crosses(p: float, kept: list[int]) -> None:
+    """Of probabilities 1/8, 1/4, 1/8, 1/2 in this order."""
+    logits = torch.tensor([[1 / 8, 1 / 4, 1 / 8, 1 / 2]]).log()
+    result = keep_top_p(logits, p)
+    assert torch.isfinite(result)[0].nonzero().flatten().tolist() == sorted(kept)
+    assert torch.equal(result[0, kept], logits[0, kept])
+
+
+def test_keep_top_p_treats_each_row_for_itself() -> None:
+    logits = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]]).log()
+    assert torch.isfinite(keep_top_p(logits, 0.8)).tolist() == [[True, True, False], [False, True, True]]
+
+
+def test_top_p_of_1_keeps_all() -> None:
+    """Caught: rounding made the tokens before an unlikely one add up to 1, and it was dropped."""
+    assert torch.isfinite(keep_top_p(torch.tensor([[0.0, -50.0]]), 1.0)).all()
+
+
+def test_pick_inverts_the_distribution_function() -> None:
+    logits = torch.tensor([[0.2, 0.5, 0.3]]).log().expand(7, -1)
+    places = torch.tensor([0.0, 0.19, 0.21, 0.69, 0.71, 0.99, 1 - 2**-53], dtype=torch.double)
+    assert pick(logits, places).tolist() == [0, 0, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("u", [0.0, 2.0**-53, 0.5, 1 - 2.0**-53])
+def test_pick_never_draws_a_token_at_minus_infinity(u: float) -> None:
+    dice = torch.Generator().manual_seed(7)
+    logits = torch.randn(2003, 53, generator=dice) * 5
+    hidden = torch.rand(2003, 53, generator=dice) < 0.9
+    hidden[:, [0, 52]] = True  # the first and the last are what rounding would hit
+    hidden[:, 29] = False
+    tokens = pick(logits.masked_fill(hidden, -math.inf), torch.full((2003,), u, dtype=torch.double))
+    assert not hidden.gather(1, tokens.unsqueeze(1)).any()
+
+
+def test_pick_draws_the_first_and_last_token_that_is_left() -> None:
+    logits = torch.tensor([[-math.inf, 0.0, -math.inf, 0.0, -math.inf]]).expand(2, -1)
+    assert pick(logits, torch.tensor([0.0, 1 - 2**-53], dtype=torch.double)).tolist() == [1, 3]
+
+
+def test_choosing_leaves_the_logits_alone() -> None:
+    logits = torch.tensor([LOGITS])
+    for strategy in STRATEGIES.values():
+        strategy.choose(logits, uniforms(1))
+    assert logits.tolist()[0] == pytest.approx(LOGITS)
+
+
+def test_defaults_and_options() -> None:
+    assert make_strategy() == Strategy("top-p", temperature=0.8, top_p=0.95)
+    assert make_strategy(top_k=7) == Strategy("top-k", temperature=0.7, top_k=7)
+    assert make_strategy(temperature=0.5, top_p=None) == Strategy("top-p", temperature=0.5, top_p=0.95)
+    assert make_strategy("temperature", temperature=1.3) == Strategy("temperature", temperature=1.3)
+    assert all(make_strategy(name) == strategy for name, strategy in STRATEGIES.items())
+
+
+ERRORS = [
+    ("top-q", {}, r"^unknown strategy 'top-q': did you mean 'top-p'\? Known: greedy, multinomial, "),
+    ("gredy", {}, r"^unknown strategy 'gredy': did you mean 'greedy'\?"),
+    ("xyz", {}, r"^unknown strategy 'xyz': known: greedy, multinomial, temperature, top-k, top-p$"),
+    (
+        None,
+        {"topk": 5},
+        r"^unknown option 'topk' of a strategy: did you mean 'top_k'\? Known: temperature, top_k, top_p",
+    ),
+    ("greedy", {"temperature": 0.5}, r"^temperature = 0.5 contradicts the strategy greedy, which takes no options: "),
+    ("top-k", {"top_p": 0.9}, r"^top_p = 0.9 contradicts the strategy top-k, which takes temperature and top_k: "),
+    (None, {"top_k": 3, "top_p": 0.9}, r"^top_p = 0.9 contradicts the strategy top-k"),
+    (None, {"temperature": 0}, r"^temperature = 0 must be above 0: for no chance at all, take greedy$"),
+    (None, {"temperature": -1.5}, r"^temperature = -1.5 must be above 0"),
+    (None, {"temperature": math.nan}, r"^temperature = nan must be above 0"),
+    (None, {"top_k": 0}, r"^top_k = 0 must be at least 1, the number of tokens to draw among$"),
+    (None, {"top_p": 0.0}, r"^top_p = 0 must be above 0 and at most 1, a probability$"),
+    (None, {"top_p": 1.01}, r"^top_p = 1.01 must be above 0 and at most 1"),
+    (None, {"top_p": math.nan}, r"^top_p = nan must be above 0"),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "message"), ERRORS)
+def test_mistakes_are_named(name: str | None, options: dict[str, float], message: str) -> None:
+    """Caught: an option with a typo ended in an AttributeError."""
+    with pytest.raises(ConfigError, match=message):
+        make_strategy(name, **options)
