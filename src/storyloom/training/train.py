@@ -24,6 +24,7 @@ from storyloom.training.trainer import Trainer
 
 DEFAULT_PRESET = "laptop"
 LIMITS = ("max_steps", "max_epochs", "max_tokens")
+BEFORE_CONFIG = {"tokenizer.json", "tokenizer.json.new", "config.toml.new"}
 
 
 def train(
@@ -67,7 +68,7 @@ def train(
         run = Run(folder)
         opened = _check_request(request, run)
     else:
-        if not resume and not is_vacant(folder):
+        if not (is_vacant(folder) or (resume and _was_just_begun(folder))):
             raise RunError(f"{folder} exists already: choose another --out, go on with --resume, or remove it first")
         run, opened = _start(request, folder, started, listener)
     return _go_on(run, opened, started, listener)
@@ -126,6 +127,7 @@ def _start(request: _Request, folder: Path, started: float, listener: Listener |
     data.tokenizer.save(folder / "tokenizer.json")
     origin = {
         **request.origin(),
+        "settings": list(request.settings),
         "data": str(data.path.resolve()),
         "data_fingerprint": data.fingerprint,
         "tokenizer": data.tokenizer.fingerprint,
@@ -134,6 +136,11 @@ def _start(request: _Request, folder: Path, started: float, listener: Listener |
     }
     save_config(folder / "config.toml", config.with_(train=resolved), origin)  # last: it makes the folder a run
     return Run(folder), data
+
+
+def _was_just_begun(folder: Path) -> bool:
+    """Whether a start died before `config.toml` made the folder a run; any other folder is somebody's own."""
+    return folder.is_dir() and {path.name for path in folder.iterdir()} <= BEFORE_CONFIG
 
 
 def _go_on(run: Run, data: Data, started: float, listener: Listener | None) -> Run:
@@ -167,6 +174,8 @@ def _check_request(request: _Request, run: Run) -> Data:
         if run.origin.get(name) != given:
             raise RunError(_changed(run, name, run.origin.get(name), given))
     for setting in request.settings:
+        if setting in run.origin.get("settings", ()):
+            continue  # the very words it was started with; what they led to, such as `auto`, may be stored otherwise
         if apply_settings(run.config, [setting]) != run.config:
             raise RunError(_changed(run, setting.partition("=")[0], "another value", setting.partition("=")[2]))
     data = request.data or Data(run.origin["data"])

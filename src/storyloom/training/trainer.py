@@ -86,11 +86,7 @@ class Trainer:
         grad_norm = torch.nn.utils.clip_grad_norm_(parameters, settings.grad_clip or math.inf)
         result = Update(loss.item(), grad_norm.item(), n_targets)
         if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm)):
-            raise TrainingDiverged(
-                f"training diverged at step {self.step + 1}: loss {result.loss:g} nats/token, gradient norm "
-                f"{result.grad_norm:g}; the last good checkpoint is kept: lower train.learning_rate "
-                f"(now {settings.learning_rate:g}) or raise train.warmup_steps (now {settings.warmup_steps})"
-            )
+            raise self._diverged(self.step + 1, f"loss {result.loss:g} nats/token, gradient norm {result.grad_norm:g}")
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(self.step, settings)
         self.optimizer.step()
@@ -106,6 +102,20 @@ class Trainer:
         loss = nats / n_targets
         loss.backward()
         return loss.detach()
+
+    def _diverged(self, step: int, what: str) -> TrainingDiverged:
+        settings = self.settings
+        return TrainingDiverged(
+            f"training diverged at step {step}: {what}; the last good checkpoint is kept: lower train.learning_rate "
+            f"(now {settings.learning_rate:g}) or raise train.warmup_steps (now {settings.warmup_steps})"
+        )
+
+    def _check_finite(self, nats: float | None = None) -> None:
+        """Refuse to save or to sample a model that the latest update has spoilt; the next loss would come too late."""
+        if nats is None:
+            nats = measure_likelihood(self.model, self.eval_stories[:1], self.data.tokenizer.eot).nats_per_token
+        if not math.isfinite(nats):
+            raise self._diverged(self.step, f"loss {nats:g} nats/token after the update")
 
     def evaluate(self) -> dict[str, Any]:
         """Loss on the fixed subset of validation stories."""
@@ -151,7 +161,7 @@ class Trainer:
         """Train until `max_steps`, writing metrics, samples and checkpoints into the run folder.
 
         Raises:
-            TrainingDiverged: as `update` does.
+            TrainingDiverged: as `update` does, or the model that is to be saved gives no finite loss.
             KeyboardInterrupt: after Ctrl-C or a termination signal, once `last` is saved.
         """
         settings = self.settings
@@ -169,15 +179,18 @@ class Trainer:
         with StopRequest() as stop:
             while self.step < settings.max_steps:
                 self._timed_update(log)
-                ends = self.step == settings.max_steps or stop.requested
-                if self.step % settings.eval_interval == 0 or self.step == settings.max_steps:
+                is_last = self.step == settings.max_steps
+                if self.step % settings.eval_interval == 0 or is_last:
                     self._evaluate_and_keep_best(run, log)
                 if self.step % settings.sample_interval == 0:
+                    self._check_finite()
                     log.write("sample", self.step, story=self.sample())
-                if self.step % settings.checkpoint_interval == 0 or ends:
+                stops = stop.requested  # asked once: a signal from here on waits for the next update
+                if self.step % settings.checkpoint_interval == 0 or is_last or stops:
+                    self._check_finite()
                     log.sync()
                     save_checkpoint(run.checkpoint_folder("last"), self.checkpoint())
-                if stop.requested and self.step < settings.max_steps:
+                if stops and not is_last:
                     raise KeyboardInterrupt
 
     def _timed_update(self, log: MetricsLog) -> None:
@@ -201,6 +214,7 @@ class Trainer:
 
     def _evaluate_and_keep_best(self, run: Run, log: MetricsLog) -> None:
         figures = self.evaluate()
+        self._check_finite(figures["nats_per_token"])
         is_best = figures["nats_per_token"] < self.best
         log.write("eval", self.step, **figures, is_best=is_best)
         if is_best:
