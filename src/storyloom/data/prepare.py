@@ -12,7 +12,7 @@ from pathlib import Path
 from storyloom.config import DataConfig, load_preset
 from storyloom.data import storybook
 from storyloom.data.shards import FORMAT, Data, ShardWriter
-from storyloom.data.sources import STORYBOOK_MB, Source, Storybook, join_stories, limited, open_source
+from storyloom.data.sources import Source, Storybook, join_stories, limited, open_file, open_source
 from storyloom.data.tokenization import Tokenizer, train_tokenizer
 from storyloom.errors import DataError
 from storyloom.files import MANIFEST, building_folder, is_vacant, sha256_of, write_json
@@ -62,7 +62,7 @@ def prepare(
     folder = Path(out)
     if not is_vacant(folder):
         raise DataError(f"{folder} exists already: choose another --out, or remove it first")
-    stories = _Stories([open_source(os.fspath(source)) for source in sources], settings, val)
+    stories = _Stories([open_source(os.fspath(source), settings.limit_mb) for source in sources], settings, val)
     with building_folder(folder) as partial:
         trained = train_tokenizer(settings.tokenizer, stories.split("train"), settings.vocab_size)
         trained.save(partial / "tokenizer.json")
@@ -89,9 +89,7 @@ class _Stories:
             raise DataError("no source of stories: name at least one file, or `storybook`")
         self.names = [source.name for source in sources]
         self._sources, self._settings = sources, settings
-        self._val = open_source(os.fspath(val)) if val else None
-        if isinstance(self._val, Storybook):
-            raise DataError("--val takes a file: the storybook's own validation stories come with --val-fraction")
+        self._val = open_file(Path(val)) if val else None
 
     def split(self, split: str) -> Iterator[str]:
         """The stories of `train` or `val`, in order."""
@@ -102,13 +100,8 @@ class _Stories:
         return (story for story in self._all() if (split == "val") == self._is_held_out(story))
 
     def _all(self) -> Iterator[str]:
-        limit_mb = self._settings.limit_mb
-        finite = (
-            limited(source, limit_mb or STORYBOOK_MB) if isinstance(source, Storybook) else source
-            for source in self._sources
-        )
-        joined = chain.from_iterable(finite)
-        return limited(joined, limit_mb) if limit_mb else joined
+        joined = chain.from_iterable(self._sources)
+        return limited(joined, self._settings.limit_mb) if self._settings.limit_mb else joined
 
     def _is_held_out(self, story: str) -> bool:
         digest = hashlib.blake2b(story.encode("utf-8"), digest_size=8).digest()

@@ -4,6 +4,7 @@ Knows nothing of tokens. A source streams: no more than one story is in memory a
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -59,15 +60,19 @@ class TextFile:
 
 
 class Storybook:
-    """The stories of the built-in grammar, whose probabilities are known exactly."""
+    """The first stories of the built-in grammar, whose probabilities are known exactly.
+
+    Args:
+        limit_mb: how much of it, in megabytes, as it has no end.
+    """
 
     name = "storybook"
 
+    def __init__(self, limit_mb: float) -> None:
+        self._limit_mb = limit_mb
+
     def __iter__(self) -> Iterator[str]:
-        index = 0
-        while True:
-            yield storybook.tell(STORYBOOK_SEED, index).text
-            index += 1
+        return limited((storybook.tell(STORYBOOK_SEED, index).text for index in count()), self._limit_mb)
 
 
 def limited(stories: Iterable[str], limit_mb: float) -> Iterator[str]:
@@ -83,29 +88,35 @@ def limited(stories: Iterable[str], limit_mb: float) -> Iterator[str]:
 FILE_KINDS: dict[str, Callable[[Path], Source]] = {".txt": TextFile}
 
 
-def open_source(spec: str) -> Source:
+def open_source(spec: str, limit_mb: float | None = None) -> Source:
     """The source that a user names: `storybook` or the path of a file.
+
+    Args:
+        spec: what the user wrote.
+        limit_mb: how much of the storybook, in megabytes; 16 by default.
 
     Raises:
         DataError: nothing is there, or it is not a kind of file that can be read.
     """
-    if spec == Storybook.name:
-        return Storybook()
-    path = Path(spec)
+    return Storybook(limit_mb or STORYBOOK_MB) if spec == Storybook.name else open_file(Path(spec))
+
+
+def open_file(path: Path) -> Source:
+    """The stories of a file, read by its ending. Raises `DataError` as `open_source` does."""
     if path.is_file():
         if path.suffix.lower() not in FILE_KINDS:
             raise DataError(
-                f"cannot read {spec}: its ending is {path.suffix or 'missing'}; {nearest(path.suffix, FILE_KINDS)}"
+                f"cannot read {path}: its ending is {path.suffix or 'missing'}; {nearest(path.suffix, FILE_KINDS)}"
             )
         return FILE_KINDS[path.suffix.lower()](path)
     if path.is_dir():
-        raise DataError(f"{spec} is a folder: name a file with the ending {', '.join(FILE_KINDS)}")
-    raise DataError(f"no such file: {spec}; {nearest(spec, [Storybook.name])}, or a path ending in .txt")
+        raise DataError(f"{path} is a folder: name a file with the ending {', '.join(FILE_KINDS)}")
+    raise DataError(f"no such file: {path}; {nearest(str(path), [Storybook.name])}, or a path ending in .txt")
 
 
 def read_stories(path: Path) -> list[str]:
     """All stories of a text file. Raises `DataError` when it is missing, not UTF-8, or holds none."""
-    stories = list(open_source(str(path)))
+    stories = list(open_file(path))
     if not stories:
         raise DataError(f"{path} holds no story: it is empty, or has only white space and {SEPARATOR} lines")
     return stories
