@@ -170,7 +170,7 @@ def test_a_folder_that_is_there_is_refused_and_untouched(tmp_path):
         (STORIES[:20], {"val_fraction": 1.5}, ConfigError, "val_fraction = 1.5"),
         (STORIES[:20], {"tokenizer": "bpr"}, TokenizerError, "did you mean 'bpe'"),
         (STORIES[:20], {"val": "no/v.txt"}, DataError, "no such file: no/v.txt"),
-        (STORIES[:20], {"val": "storybook"}, DataError, "--val takes a file"),
+        (STORIES[:20], {"val": "storybook"}, DataError, "no such file: storybook"),
         (STORIES[:20], {"preset": "labtop"}, ConfigError, "did you mean 'laptop'"),
     ],
 )
