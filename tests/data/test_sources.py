@@ -1,5 +1,6 @@
 """Stories out of files, byte by byte."""
 
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
