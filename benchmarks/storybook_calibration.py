@@ -50,17 +50,19 @@ class WordNgram:
 
     def bits(self, texts: list[str], discount: float) -> float:
         """Return the bits the model needs for `texts`, each with its end."""
-        grams = self._grams(texts, ORDER)
+        return float(-np.log2(self.probabilities(self._grams(texts, ORDER), discount)).sum())
+
+    def probabilities(self, grams: Ids, discount: float) -> NDArray[np.float64]:
+        """Return the probability of the last word of each coded gram after the words before it, (N,)."""
         probability = np.full(len(grams), 1.0 / self.size)
         for order, (counted, counts, contexts, totals, kinds) in enumerate(self.levels, start=1):
             here = grams % self.size**order
             count = _look_up(counted, counts, here)
             total = _look_up(contexts, totals, here // self.size)
             kind = _look_up(contexts, kinds, here // self.size)
-            seen = total > 0
             smoothed = (np.maximum(count - discount, 0.0) + discount * kind * probability) / np.maximum(total, 1)
-            probability = np.where(seen, smoothed, probability)
-        return float(-np.log2(probability).sum())
+            probability = np.where(total > 0, smoothed, probability)
+        return probability
 
     def _grams(self, texts: list[str], order: int) -> Ids:
         """Return the code of the `order` words up to and with each word of each text, (N,)."""

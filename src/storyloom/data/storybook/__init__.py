@@ -19,7 +19,22 @@ from .parsing import EXCERPT, LeftError, Parser
 from .scenes import storybook_grammar
 from .telling import Teller, generator
 
-__all__ = ["VERSION", "Departure", "Facts", "Story", "log2_probability", "parse", "stories", "tell"]
+__all__ = [
+    "FACTS",
+    "VERSION",
+    "Departure",
+    "Facts",
+    "Story",
+    "log2_probability",
+    "parse",
+    "stories",
+    "tell",
+    "the_grammar",
+]
+
+VERSION: str
+"""The engine's version and the beginning of the SHA-256 of the grammar, such as `1-0123456789ab`: it changes whenever
+the grammar does."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,10 @@ class Facts:
     def as_dict(self) -> dict[str, str]:
         """Return the facts as a dictionary, ready for JSON."""
         return asdict(self)
+
+
+FACTS = tuple(field.name for field in fields(Facts))
+"""The names of the facts, in order."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +165,8 @@ def _parser() -> Parser:
     return Parser(the_grammar())
 
 
-FACTS = tuple(field.name for field in fields(Facts))
-VERSION: str = f"1-{the_grammar().fingerprint[:12]}"
-"""The engine's version and the beginning of the SHA-256 of the grammar: it changes whenever the grammar does."""
+def __getattr__(name: str) -> str:
+    """Give `VERSION`, for which the grammar must be read: importing the package alone does no work."""
+    if name == "VERSION":
+        return f"1-{the_grammar().fingerprint[:12]}"
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

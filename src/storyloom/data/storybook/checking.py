@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from .grammar import Choose, Decide, Draw, Entity, Grammar, Node, Note, Refer, Scene, Sequence, Text, walk
 from .openings import AmbiguousError, Openings
@@ -21,10 +22,10 @@ WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 class Situation:
     """What may hold at a point: the entities each slot could have, the slots and facts certain to be there."""
 
-    slots: dict[str, dict[str, Entity]] = field(default_factory=lambda: {})
-    certain: set[str] = field(default_factory=lambda: set())
-    noted: set[str] = field(default_factory=lambda: set())
-    noted_for_certain: set[str] = field(default_factory=lambda: set())
+    slots: dict[str, dict[str, Entity]] = field(default_factory=dict[str, dict[str, Entity]])
+    certain: set[str] = field(default_factory=set[str])
+    noted: set[str] = field(default_factory=set[str])
+    noted_for_certain: set[str] = field(default_factory=set[str])
 
     def copy(self) -> Situation:
         """Return a copy that can be changed."""
@@ -154,7 +155,7 @@ class _Reader:
         situation.certain.add(node.slot)
         self.drawn.update((node.slot, entity.key) for entity in domain)
         texts = sorted(self._forms(Refer(node.slot, node.form), situation))
-        for one, two in zip(texts, texts[1:], strict=False):
+        for one, two in pairwise(texts):
             if two.startswith(one):
                 self.report(f"{one!r} and {two!r} can both be drawn for {node.slot!r}, and one begins the other")
         return self._shown(texts)

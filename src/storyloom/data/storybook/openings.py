@@ -4,8 +4,8 @@ The law that makes the grammar unambiguous is here: at a choice point no text of
 of a text of another. `tell_apart` proves it for every entity that a slot could hold, and in proving it finds the
 openings by which the parser recognises the alternatives, so that what was proved is exactly what is used.
 
-It proves more: the alternatives differ before either of them makes its second random step. So nothing is decided in
-secret: a choice shows in the text at once, or with the first thing that is drawn after it.
+It proves more: the alternatives differ no later than in the first thing that either of them draws. So nothing is
+decided in secret, to be shown only after other random steps.
 
 It does not know how a story goes on after the choice point: the alternatives alone must differ.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .grammar import Choose, Decide, Draw, Entity, Grammar, Node, Note, Refer, Scene, Sequence, Text, walk
 
@@ -57,14 +58,15 @@ class Openings:
         """
         clash = None
         for reach in REACHES:
-            openings = [self._distinct(node, reach) for node in alternatives]
+            openings = [self.within(node, reach) for node in alternatives]
             clash = self._clash(openings)
             if clash is None:
                 return openings
         assert clash is not None
         raise AmbiguousError(f"{show(clash[0])!r} and {show(clash[1])!r} are alternatives of one choice")
 
-    def _distinct(self, node: Node, reach: int) -> list[Opening]:
+    def within(self, node: Node, reach: int) -> list[Opening]:
+        """Return the openings of `node`, cut after `reach` characters."""
         found: dict[Opening, None] = {}
         for opening in self._expand((node,), {}, reach):
             found[_merged(opening)] = None
@@ -77,7 +79,8 @@ class Openings:
     ) -> Iterator[Opening]:
         """Yield the openings of the nodes in `todo`, where the slots in `drawn` are already known.
 
-        `shown_at` is the reach that was left at the first random step; a random step further on ends the opening.
+        `shown_at` is the reach that was left at the first random step. What follows that step, and another random
+        step further on, are too late to tell alternatives apart: the opening ends there.
         """
         if not todo or reach <= 0:
             yield ()
@@ -87,7 +90,7 @@ class Openings:
             if shown_at not in (None, reach):
                 yield ()
                 return
-            shown_at = reach
+            shown_at, rest = reach, ()
         if isinstance(node, (Sequence, Scene, Choose, Note)):
             for nodes in self._inside(node):
                 yield from self._expand(nodes + rest, drawn, reach, shown_at)
@@ -141,7 +144,7 @@ class Openings:
                     others.append((index, opening))
         plain.sort(key=lambda item: item[:2])
         # Sorted, a text stands right before those it begins; equal alternatives between them change nothing.
-        for (text, index, opening), (next_text, next_index, next_opening) in zip(plain, plain[1:], strict=False):
+        for (text, index, opening), (next_text, next_index, next_opening) in pairwise(plain):
             if index != next_index and next_text.startswith(text):
                 return opening, next_opening
         for place, (index, opening) in enumerate(others):
@@ -169,7 +172,8 @@ class Openings:
                 return text == first.value and self._meet(mine[1:], theirs, held)
             return self._meet((text, *mine[1:]), theirs, held)
         left, right = one[0], two[0]
-        assert isinstance(left, str) and isinstance(right, str)
+        assert isinstance(left, str)
+        assert isinstance(right, str)
         length = min(len(left), len(right))
         if left[:length] != right[:length]:
             return False
@@ -214,5 +218,5 @@ def show(opening: Opening) -> str:
     'The {toy} broke'
     """
     return "".join(
-        part if isinstance(part, str) else "{%s}" % part.slot for part in opening if not isinstance(part, Given)
+        part if isinstance(part, str) else f"{{{part.slot}}}" for part in opening if not isinstance(part, Given)
     )

@@ -19,6 +19,10 @@ EXCERPT = 24
 """Characters shown of what was expected and of what was found."""
 
 
+REPORTED = 96
+"""Characters that a report of what was expected looks ahead."""
+
+
 class LeftError(Exception):
     """The text leaves the grammar at `position`, where it allowed the texts in `expected`."""
 
@@ -82,12 +86,14 @@ class Parser:
     def _choose(self, node: Choose) -> Step:
         steps = [self._step(alternative) for _, alternative in node.alternatives]
         _, bits = probability_table([weight for weight, _ in node.alternatives])
-        openings = self._openings.tell_apart([alternative for _, alternative in node.alternatives])
-        pairs = [(opening, outcome) for outcome, group in enumerate(openings) for opening in group]
-        find = _finder(pairs)
+        nodes = [alternative for _, alternative in node.alternatives]
+        openings = self._openings.tell_apart(nodes)
+        find = _finder([(opening, outcome) for outcome, group in enumerate(openings) for opening in group])
 
         def step(parsing: Parsing) -> None:
             outcome = find(parsing)
+            if outcome is None:
+                raise _nearest(parsing, [each for one in nodes for each in self._openings.within(one, REPORTED)])
             parsing.bits += bits[outcome]
             steps[outcome](parsing)
 
@@ -129,14 +135,13 @@ class _Index:
         return None
 
 
-def _finder(pairs: list[tuple[Opening, int]]) -> Callable[[Parsing], int]:
-    """Return the function that finds the outcome whose opening stands ahead; it raises `LeftError` if none does."""
-    openings = [opening for opening, _ in pairs]
+def _finder(pairs: list[tuple[Opening, int]]) -> Callable[[Parsing], int | None]:
+    """Return the function that finds the outcome whose opening stands ahead, if there is one."""
     plain = [pair for pair in pairs if len(pair[0]) == 1 and isinstance(pair[0][0], str)]
     others = [pair for pair in pairs if pair not in plain]
     index = _Index(plain) if plain else None
 
-    def find(parsing: Parsing) -> int:
+    def find(parsing: Parsing) -> int | None:
         if index is not None:
             outcome = index.find(parsing.text, parsing.position)
             if outcome is not None:
@@ -144,7 +149,7 @@ def _finder(pairs: list[tuple[Opening, int]]) -> Callable[[Parsing], int]:
         for opening, outcome in others:
             if _stands(opening, parsing):
                 return outcome
-        raise _nearest(parsing, openings)
+        return None
 
     return find
 

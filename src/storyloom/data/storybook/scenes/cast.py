@@ -36,8 +36,12 @@ def _with_article(words: str, *tags: str) -> tuple[Entity, ...]:
 
 
 # No child, animal or pet shares a name with another, so that a name alone tells who is meant.
-GIRLS = _row("Mia Lily Anna Rosie Emma Lucy Ella Nora Ruby Grace Sara Molly Clara Alice Zoe Maya Kate Jane", "girl", forms=GIRL)
-BOYS = _row("Tom Ben Sam Max Leo Jack Finn Oscar Noah Hugo Peter Luke Adam Owen Toby Felix Paul Simon", "boy", forms=BOY)
+GIRLS = _row(
+    "Mia Lily Anna Rosie Emma Lucy Ella Nora Ruby Grace Sara Molly Clara Alice Zoe Maya Kate Jane", "girl", forms=GIRL
+)
+BOYS = _row(
+    "Tom Ben Sam Max Leo Jack Finn Oscar Noah Hugo Peter Luke Adam Owen Toby Felix Paul Simon", "boy", forms=BOY
+)
 TALKING = _row("Bella Dot Olive Penny Fern", "animal", forms=GIRL) + _row(
     "Pip Rusty Otis Moss Benny", "animal", forms=BOY
 )
@@ -76,7 +80,7 @@ TOYS = (
     + _row("doll car train drum hoop puppet robot truck", "land", "toy", forms=(("breaks", "yes"),))
     + _row("ball bear", "land", "toy", forms=(("breaks", "no"),))
 )
-FINDS = _row("ring key coin hat", "found")
+FINDS = _row("ring key coin book", "found")
 TOOLS = _row("glue string wool wood")
 DISHES = _row("cup plate bowl vase", "dish")
 SEEDS = _kind_of("seed", "bean pumpkin rose sunflower")
@@ -113,7 +117,9 @@ SNACKS = _with_article("apple pear plum peach sandwich cookie carrot muffin bana
 FOODS = _row(
     "soup rice bread noodles potatoes carrots beans pancakes dumplings corn cheese pie eggs peas toast pudding"
 )
-LOOKS = _row("brown white gray black spotted fat sleepy hungry busy proud shy noisy small little young funny")
+LOOKS = _row("small little young funny fat sleepy hungry busy proud shy noisy friendly", "mood") + _row(
+    "brown white gray black spotted", "coat"
+)
 BEASTS = _row("goat cow horse donkey sheep pig hen goose butterfly snail bee pony rooster lizard crow toad")
 DREAMS = _row("castle ship pony dragon whale palace mountain tower bridge fish cloud rainbow island parrot")
 
@@ -147,8 +153,8 @@ SLOTS = (
     Slot("look", LOOKS),
     Slot("food3", FOODS, differs_from=("food", "food2")),
     Slot("look2", LOOKS, differs_from=("look",)),
-    Slot("look4", LOOKS),
-    Slot("look5", LOOKS, differs_from=("look4",)),
+    Slot("look4", LOOKS[:12]),
+    Slot("look5", LOOKS[12:]),
     Slot("wearing", COLORS[:8]),
     Slot("look3", LOOKS, differs_from=("look", "look2")),
     Slot("beast", BEASTS),

@@ -10,23 +10,25 @@ from ..notation import Written
 OPENING: dict[str, Written] = {
     "story": "{hero=@hero}[who]\n[plots]",
     "who": ["[once]", "[home]", "[loves]"],
-    "once": "(Once upon a time|Long ago|Not long ago|Many years ago) there (was|lived) a {+trait} and {+trait2} (girl"
-    " named {+hero:girl}|boy named {+hero:boy}).",
-    "home": "{hero.He} lived in a (small|tall|cozy|little|pretty|round|white|yellow|red|blue|green|pink) (house|cottage|cabin|tower) (by the"
-    " sea|near the mill|on a quiet street|in the village|behind the school|under a big oak|across from the bakery|beside"
-    " a bridge) with {hero.his} {+elder} and a {+petlook} {+pet} called {+petname}.",
+    "once": "(Once upon a time|Long ago|Not long ago|Many years ago) there (was|lived) a {+trait} and {+trait2}"
+    " (girl named {+hero:girl}|boy named {+hero:boy}).",
+    "home": "{hero.He} lived in a (small|tall|cozy|little|pretty|round|white|yellow|red|blue|green|pink)"
+    " (house|cottage|cabin|tower) (by the sea|near the mill|on a quiet street|in the village|behind the"
+    " school|under a big oak|across from the bakery|beside a bridge) with {hero.his} {+elder} and a"
+    " {+petlook} {+pet} called {+petname}.",
     "loves": "{hero} loved {+kind} {+like}, {+kind2} {+like2}, {+kind3} {+like3} and {+hobby.ing}.",
-    "day": "One (sunny|bright|warm|windy|cool|quiet|fresh|lovely|clear|fine|mild|golden) (morning|afternoon|Saturday"
-    "|Sunday),",
-    "way": "On the way, {hero.he} (saw|met|passed|found) a {+look} {+beast}, a {+look2} {+beast2} and a {+look3}"
+    "day": "One (sunny|bright|warm|windy|cool|quiet|fresh|lovely|clear|fine|mild|golden)"
+    " (morning|afternoon|Saturday|Sunday),",
+    "way": "On the way, {hero.he} (saw|met|passed|greeted) a {+look} {+beast}, a {+look2} {+beast2} and a {+look3}"
     " {+beast3}.",
-    "friend": "(girl named {+helper:girl}|boy named {+helper:boy}) in a {+wearing} (hat|coat|scarf|shirt)",
+    "child": "(girl named {+helper:girl}|boy named {+helper:boy})",
+    "friend": "[child] in a {+wearing} (hat|coat|scarf|shirt)",
 }
 
 WORDS: dict[str, Written] = {
-    "small": "(small|little|young|white|brown|black|gray|sleepy)",
+    "small": "(small|little|young|white|brown|black|gray|spotted)",
     "big": "(big|tall|strange|dark|round|funny)",
-    "glad": "(so|very|quite|really) (happy|glad|proud|thankful|cheerful|merry)",
+    "glad": "(so|very|quite|really) (happy|glad|pleased|thankful|cheerful|merry)",
     "kindly": "(softly|gently|kindly|warmly|calmly|with a smile|with a nod|with a wink)",
     "sadly": "(sadly|quietly|slowly|with a sigh|with a sob|in a small voice|with wet eyes|softly)",
     "gladly": "(happily|loudly|at once|with a grin|with a laugh|with a big smile|with bright eyes|proudly)",
@@ -43,45 +45,49 @@ HELP: dict[str, Written] = {
         "A tear rolled down {hero.his} (cheek|nose|chin|face).",
     ),
     # An animal that talks: the plot draws its kind between `meets` and `named`.
-    "meets": "(Just then|Soon|Suddenly|After a while), a {+look4} and {+look5}",
+    "meets": "(Just then|Soon|Suddenly|After a while), a {+look4:mood} {+look5:coat}",
     "named": "{helper=@helper} named {+helper:animal} {animal.came}. [comfort]",
-    "comfort": '"(Do not worry|Do not be sad|Cheer up|Be brave|Never mind|Do not cry), (I can help|I know what to do|I have'
-    ' an idea|I have a plan|we can do it|wait and see)," said {helper} [kindly].',
-    "thanks": '"(Thank you|Thanks|Bless you|Oh, thank you), {helper}, you are (so kind|a true friend|very clever|wonderful|'
-    'my hero|the best)!" [cried] {hero} [gladly].',
-    "friend_thanks": '"(Thank you|Thanks|Bless you|Oh, thank you), {hero}, you are (so kind|a true friend|very clever|'
-    'wonderful|my hero|the best)!" [cried] {helper} [gladly].',
+    "comfort": '"(Do not worry|Do not be sad|Cheer up|Be brave|Never mind|Do not cry), (I can help|I know what to'
+    ' do|I have an idea|I have a plan|we can do it|wait and see)," said {helper} [kindly].',
+    "thanks": '"(Thank you|Thanks|Bless you|Oh, thank you), {helper}, you are (so kind|a true friend|very'
+    ' clever|wonderful|my hero|the best)!" [cried] {hero} [gladly].',
+    "friend_thanks": '"(Thank you|Thanks|Bless you|Oh, thank you), {hero}, you are (so kind|a true friend|very'
+    ' clever|wonderful|my hero|the best)!" [cried] {helper} [gladly].',
     "sorry": '"I am (sorry|so sorry|very sorry|really sorry), {helper}," said {hero} [sadly].',
-    "play": "They (played|laughed|danced|sang) until (it was late|sunset|they were tired|it was time to go home|the sun went"
-    " down|they were hungry).",
+    "play": "They (played|laughed|danced|sang) until (sunset|they were tired|they were hungry|they had to go"
+    " home|the sun went down|it was time to eat).",
 }
 
 EVENING: dict[str, Written] = {
-    "told": "At supper, over {+food}, {+food2} and {+food3}, {hero} told {hero.his} {elder} (everything|all about it|the"
-    " whole story|what had happened) and got a (big|warm|long|soft) (hug|kiss).",
-    "dream": "{hero} dreamed of a {+dreamcolor} {+dream} and a {+dreamcolor2} {+dream2}.",
+    "told": "At supper, over {+food}, {+food2} and {+food3}, {hero} told {hero.his} {elder} (everything|all about"
+    " it|the whole story|about the day) and got a (big|warm|long|soft) (hug|kiss).",
+    "dreamed": "dreamed of a {+dreamcolor} {+dream} and a {+dreamcolor2} {+dream2}.",
     "pet": "{petname} (curled up|lay down|slept|rested) (at {hero.his} feet|beside {hero.him}|on the rug|by the fire).",
-    "night_thing": "[told] ([pet]|Before bed, {hero} {hobby.about} the {color} {thing}.) [dream]",
-    "night_helper": "[told] ([pet]|Before bed, {hero} {hobby.about} {helper}.) [dream]",
-    "night": "[told] [pet] [dream]",
+    "pet_dream": "[pet] {hero} [dreamed]",
+    "night_thing": "[told] ([pet_dream]|Before bed, {hero} {hobby.about} the {color} {thing}. Then {hero.he}"
+    " [dreamed])",
+    "night_helper": "[told] ([pet_dream]|Before bed, {hero} {hobby.about} {helper}. Then {hero.he} [dreamed])",
+    "night": "[told] [pet_dream]",
 }
 
 MORALS: dict[str, Written] = {
     "moral": "(From that day on|After that|Ever since|From then on), {hero} knew that",
-    "of_help": "{moral=help}[moral] (friends are everywhere|it is good to ask for help|small friends can be a big help"
-    "|nobody has to be sad alone).",
-    "of_sharing": "{moral=sharing}[moral] (sharing is fun|toys are for sharing|a friend is better than a toy|giving feels"
-    " good).",
-    "of_kindness": "{moral=kindness}[moral] (kindness always comes back|a kind heart makes friends|being kind is easy|"
-    "it is good to be kind).",
-    "of_courage": "{moral=courage}[moral] (brave people are afraid too|fear does not last|everybody is afraid sometimes|"
-    "it is good to be brave).",
-    "of_patience": "{moral=patience}[moral] (good things take time|it is good to wait|slow work is good work|it is good to try"
-    " again).",
-    "of_truth": "{moral=truth}[moral] (it is best to be honest|doing the right thing feels good|honest children have"
-    " friends|an honest heart is happy).",
-    "of_friends": "{moral=friendship}[moral] (a good friend is a treasure|friends do not forget|a friend makes every day"
-    " better|laughing together is best).",
+    "of_help": "{moral=help}[moral] (friends are everywhere|it is good to ask for help|small friends can be a big"
+    " help|nobody has to be sad alone).",
+    "of_sharing": "{moral=sharing}[moral] (sharing is fun|toys are for sharing|a friend is better than a"
+    " toy|giving feels good).",
+    "of_kindness": "{moral=kindness}[moral] (kindness always comes back|a kind heart makes friends|being kind is"
+    " easy|it is good to be kind).",
+    "of_courage": "{moral=courage}[moral] (brave people are afraid too|fear does not last|everybody is afraid"
+    " sometimes|it is good to be brave).",
+    "of_patience": "{moral=patience}[moral] (good things take time|it is good to wait|slow work is good work|it is"
+    " good to try again).",
+    "of_truth": "{moral=truth}[moral] (it is best to be honest|doing the right thing feels good|honest children"
+    " have friends|an honest heart is happy).",
+    "of_promise": "{moral=promise}[moral] (a promise is a promise|friends keep a promise|it is good to keep a"
+    " promise|promises are for keeping).",
+    "of_friends": "{moral=friendship}[moral] (a good friend is a treasure|friends do not forget|a friend makes"
+    " every day better|laughing together is best).",
 }
 
 SCENES: dict[str, Written] = OPENING | WORDS | HELP | EVENING | MORALS

@@ -1,0 +1,77 @@
+"""The calibrated figures, each within its range, as `benchmarks/storybook_calibration.py` measures them."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from storyloom.data import storybook
+from storyloom.data.storybook.measuring import coincidence, collision_entropy, limit_bits_per_byte
+
+SCRIPT = Path(__file__).parents[3] / "benchmarks" / "storybook_calibration.py"
+
+
+@pytest.fixture(scope="module")
+def calibration() -> ModuleType:
+    """Return the benchmark's script as a module."""
+    spec = importlib.util.spec_from_file_location("storybook_calibration", SCRIPT)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_limit_lies_between_015_and_040_bits_per_byte() -> None:
+    """0.19 as calibrated; held within 0.01, since results are compared by it."""
+    assert limit_bits_per_byte(storybook.stories(0, 2003)) == pytest.approx(0.19, abs=0.01)
+
+
+def test_a_word_5gram_stays_well_above_the_limit(calibration: ModuleType) -> None:
+    """At least 25 % above. With the full 20,000 stories it is 59 % above (0.3024 and 0.1896 bits/byte); with 5,003 more."""
+    limit = limit_bits_per_byte(storybook.stories(0, 401, start=5003))
+    assert 1.4 < calibration.ngram_bits_per_byte(5003, 401) / limit < 2.0
+
+
+def test_the_5gram_is_a_probability(calibration: ModuleType) -> None:
+    """After four words, seen or not, the probabilities of all words sum to 1."""
+    model = calibration.WordNgram([story.text for story in storybook.stories(0, 53)])
+    once, upon = model.ids["Once"], model.ids[" upon"]
+    for context in [(0, 0, once, upon), (once, once, once, once), (0, 0, 0, 0), (5, 7, 11, 13)]:
+        code = 0
+        for word in context:
+            code = code * model.size + word
+        grams = np.arange(model.size, dtype=np.int64) + code * model.size
+        assert model.probabilities(grams, 0.7).sum() == pytest.approx(1.0, abs=1e-9)
+
+
+def test_a_coincidence_among_a_million_stories_is_unlikely() -> None:
+    """Below 1e-6, which needs 59 bits of collision entropy; so training and validation are never filtered."""
+    entropy = collision_entropy(storybook.the_grammar(), samples=2003)
+    assert entropy > 100
+    assert coincidence(entropy, 1_000_000) < 1e-6
+    texts = {story.text for story in storybook.stories(31, 5003)} | {
+        story.text for story in storybook.stories(37, 5003)
+    }
+    assert len(texts) == 10_006
+
+
+def test_telling_and_parsing_are_fast() -> None:
+    """3,000 stories a second each, of processor time, on one core."""
+    storybook.parse(storybook.tell(1, 0).text)
+    best_told = best_parsed = float("inf")
+    for part in range(3):
+        start = time.process_time()
+        told = list(storybook.stories(1, 503, start=part * 503))
+        told_at = time.process_time()
+        for story in told:
+            storybook.parse(story.text)
+        best_told = min(best_told, told_at - start)
+        best_parsed = min(best_parsed, time.process_time() - told_at)
+    assert 503 / best_told > 3000
+    assert 503 / best_parsed > 3000
