@@ -33,7 +33,7 @@ def test_the_limit_lies_between_015_and_040_bits_per_byte() -> None:
 
 
 def test_a_word_5gram_stays_well_above_the_limit(calibration: ModuleType) -> None:
-    """At least 25 % above. With the full 20,000 stories it is 59 % above (0.3024 and 0.1896 bits/byte); with 5,003 more."""
+    """At least 25 % above. After 20,000 stories it is 59 % above (0.3024, the limit 0.1896); after 5,003 more so."""
     limit = limit_bits_per_byte(storybook.stories(0, 401, start=5003))
     assert 1.4 < calibration.ngram_bits_per_byte(5003, 401) / limit < 2.0
 
