@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from storyloom.config import ModelConfig
-from storyloom.model import KVCache
+from storyloom.model import GPT, KVCache
 
 
 @torch.no_grad()
@@ -50,3 +50,12 @@ def test_the_cache_keeps_key_heads_only() -> None:
     assert torch.equal(keys, k)
     assert torch.equal(values, -k)
     assert cache.length == 0  # the model moves it on, once all layers have stored theirs
+
+
+def test_a_step_beyond_the_block_is_our_mistake(small_model: ModelConfig) -> None:
+    """It once gave logits of shape (B, 0, V): the empty slice of the position table broadcast the token away."""
+    model = GPT(small_model)
+    cache = KVCache(small_model, 3, like=model.embedding.weight)
+    model(torch.zeros(3, 23, dtype=torch.long), cache)
+    with pytest.raises(AssertionError, match="more tokens than the block holds"):
+        model(torch.zeros(3, 1, dtype=torch.long), cache)

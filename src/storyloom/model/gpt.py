@@ -87,6 +87,7 @@ class GPT(nn.Module):
     def hidden(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """The last hidden state, before the head: int64 (B, T) to (B, T, C)."""
         start = cache.length if cache else 0
+        assert start + ids.size(1) <= self.config.block_size, "more tokens than the block holds"
         x = self.embedding(ids)  # (B, T, C)
         if self.config.embedding_scale:
             x = x * math.sqrt(self.config.n_embd)
