@@ -99,7 +99,7 @@ def test_a_file_may_say_none(tmp_path):
         (b"[train]\nsed = 3\n", ["train.sed", "'seed'"]),
         (b"[modle]\nn_layer = 3\n", ["modle", "'model'"]),
         (b"[train]\nseed = 3\n[train]\n", ["is not valid TOML"]),
-        (b"# caf\xe9\n", ["cannot read the configuration", "utf-8"]),
+        (b"# caf\xe9\n", ["cannot read the configuration", "c.toml"]),
         (b"model = 3\n", ["model = 3"]),
     ],
 )

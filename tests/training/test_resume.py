@@ -1,0 +1,280 @@
+"""The very same run: interrupted and resumed, it ends with the same bits as one that was not."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from storyloom.config import load_config
+from storyloom.data import Data, prepare
+from storyloom.errors import CheckpointError, RunError
+from storyloom.runtime import Run, load_checkpoint, save_checkpoint
+from storyloom.training import train
+from storyloom.training.trainer import Trainer
+
+
+class Death(BaseException):
+    """The process ends here."""
+
+
+def die_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let the update behind `step` be the death of the process; samples and rows written so far stay."""
+    update = Trainer.update
+
+    def dying(self: Trainer):
+        if self.step == step:
+            raise Death
+        return update(self)
+
+    monkeypatch.setattr(Trainer, "update", dying)
+
+
+KINDS = [("fp32", "stream"), ("fp32", "padded"), ("bf16", "stream"), ("bf16", "padded")]
+
+
+@pytest.mark.parametrize(("precision", "rows"), KINDS)
+def test_a_run_that_dies_again_and_again_ends_with_the_same_bits(
+    tmp_path, tiny_file, short_data, monkeypatch, computed, precision, rows
+):
+    settings = [
+        f"train.precision={precision}",
+        f"data.rows={rows}",
+        "model.dropout=0.1",
+        "train.grad_accum_steps=2",
+        "train.max_steps=13",
+        "train.sample_interval=3",
+        "train.checkpoint_interval=3",
+    ]
+    whole = train(short_data, out=tmp_path / "A", config=tiny_file, settings=settings, progress=False)
+    options = {"out": tmp_path / "B", "config": tiny_file, "settings": settings, "progress": False}
+    # before the first checkpoint, twice in one interval, just behind a checkpoint, at the last update
+    for n, step in enumerate([1, 5, 4, 6, 9, 12]):
+        with monkeypatch.context() as patch:
+            die_at(patch, step)
+            with pytest.raises(Death):
+                train(short_data, **options, resume=n > 0)
+    again = train(out=tmp_path / "B", resume=True, progress=False)
+    assert computed(again.path) == computed(whole.path)
+    assert again.config == whole.config
+
+
+@pytest.mark.parametrize("lost", ["random.cpu", "optimizer.3.exp_avg"])
+def test_other_bits_would_be_seen(tmp_path, tiny_file, short_data, monkeypatch, computed, lost):
+    """The comparison above can fail: a state that is not restored gives another run."""
+    settings = ["model.dropout=0.1", "train.max_steps=7"]
+    whole = train(short_data, out=tmp_path / "A", config=tiny_file, settings=settings, progress=False)
+    with monkeypatch.context() as patch:
+        die_at(patch, 4)
+        with pytest.raises(Death):
+            train(short_data, out=tmp_path / "B", config=tiny_file, settings=settings, progress=False)
+    kept = load_checkpoint(tmp_path / "B" / "checkpoints" / "last")
+    other = torch.Generator().manual_seed(5).get_state() if lost == "random.cpu" else kept.tensors[lost] * 2
+    kept.tensors[lost].copy_(other)
+    save_checkpoint(tmp_path / "B" / "checkpoints" / "last", kept)
+    again = train(out=tmp_path / "B", resume=True, progress=False)
+    assert computed(again.path) != computed(whole.path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_last_and_the_run_goes_on(tmp_path, tiny_file, short_data, monkeypatch, computed, number):
+    settings = ["model.dropout=0.1"]
+    whole = train(short_data, out=tmp_path / "A", config=tiny_file, settings=settings, progress=False)
+    update = Trainer.update
+
+    def signalled(self: Trainer):
+        if self.step == 6:
+            signal.raise_signal(number)
+        return update(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "update", signalled)
+        with pytest.raises(KeyboardInterrupt):
+            train(short_data, out=tmp_path / "B", config=tiny_file, settings=settings, progress=False)
+    assert load_checkpoint(tmp_path / "B" / "checkpoints" / "last").state["step"] == 7  # no multiple of the interval
+    again = train(out=tmp_path / "B", resume=True, progress=False)
+    assert computed(again.path) == computed(whole.path)
+
+
+@pytest.mark.parametrize("during", ["evaluate", "sample"])
+def test_a_signal_during_an_evaluation_saves_last(tmp_path, tiny_file, short_data, monkeypatch, during):
+    """Ctrl-C while the model was evaluated or told a sample stopped the run without saving it."""
+    original = getattr(Trainer, during)
+
+    def signalled(self: Trainer):
+        signal.raise_signal(signal.SIGINT)
+        return original(self)
+
+    monkeypatch.setattr(Trainer, during, signalled)
+    settings = ["train.eval_interval=5", "train.sample_interval=5", "train.checkpoint_interval=100"]
+    with pytest.raises(KeyboardInterrupt):
+        train(short_data, out=tmp_path / "R", config=tiny_file, settings=settings, progress=False)
+    assert load_checkpoint(tmp_path / "R" / "checkpoints" / "last").state["step"] == 5
+
+
+def test_a_signal_at_the_last_update_lets_the_run_finish(tmp_path, tiny_file, short_data, monkeypatch, metric_rows):
+    update = Trainer.update
+
+    def signalled(self: Trainer):
+        if self.step == 10:
+            signal.raise_signal(signal.SIGINT)
+        return update(self)
+
+    monkeypatch.setattr(Trainer, "update", signalled)
+    run = train(short_data, out=tmp_path / "R", config=tiny_file, progress=False)
+    assert len(metric_rows(run.path, "final")) == 1
+
+
+def test_a_run_without_a_checkpoint_starts_at_step_0(
+    tmp_path, tiny_file, short_data, monkeypatch, computed, metric_rows
+):
+    whole = train(short_data, out=tmp_path / "A", config=tiny_file, progress=False)
+    with monkeypatch.context() as patch:
+        die_at(patch, 0)
+        with pytest.raises(Death):
+            train(short_data, out=tmp_path / "B", config=tiny_file, progress=False)
+    assert (tmp_path / "B" / "config.toml").is_file()
+    again = train(out=tmp_path / "B", resume=True, progress=False)
+    assert computed(again.path) == computed(whole.path)
+    assert [row["step"] for row in metric_rows(again.path, "start")][-1] == 0
+
+
+@pytest.mark.parametrize("left", [None, [], ["tokenizer.json"], ["tokenizer.json", "config.toml.new"]])
+def test_a_start_that_died_before_its_configuration_begins_anew(tmp_path, tiny_file, short_data, metric_rows, left):
+    if left is not None:
+        (tmp_path / "R").mkdir()
+        for name in left:
+            (tmp_path / "R" / name).write_text("half")
+    with pytest.raises(RunError, match="there is no run at"):
+        train(out=tmp_path / "R", resume=True, progress=False)
+    run = train(short_data, out=tmp_path / "R", config=tiny_file, resume=True, progress=False)
+    assert len(metric_rows(run.path, "train")) == 11
+    assert not (tmp_path / "R" / "config.toml.new").exists()
+
+
+def everything(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {str(p): (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_finished_run_says_so_and_changes_nothing(tmp_path, tiny_file, short_data, capsys):
+    run = train(short_data, out=tmp_path / "R", config=tiny_file, progress=False)
+    before = everything(run.path)
+    assert train(out=run.path, resume=True).path == run.path
+    assert "is finished already: nothing to resume" in capsys.readouterr().err
+    assert everything(run.path) == before
+
+
+def test_a_run_that_died_in_its_last_evaluation_is_evaluated(tmp_path, tiny_file, short_data, computed, metric_rows):
+    whole = train(short_data, out=tmp_path / "A", config=tiny_file, progress=False)
+    shutil.copytree(whole.path, tmp_path / "B")
+    lines = (tmp_path / "B" / "metrics.jsonl").read_text().split("\n")
+    assert json.loads(lines[-2])["kind"] == "final"
+    (tmp_path / "B" / "metrics.jsonl").write_text("\n".join([*lines[:-2], lines[-2][:30]]))  # torn
+    again = train(out=tmp_path / "B", resume=True, progress=False)
+    assert computed(again.path) == computed(whole.path)
+    assert len(metric_rows(again.path, "final")) == 1
+
+
+def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path, tiny_file, short_data, monkeypatch):
+    with monkeypatch.context() as patch:
+        die_at(patch, 5)
+        with pytest.raises(Death):
+            train(short_data, out=tmp_path / "R", config=tiny_file, progress=False)
+    weights = tmp_path / "R" / "checkpoints" / "last" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+        train(out=tmp_path / "R", resume=True, progress=False)
+    weights.write_bytes(content)
+    train(out=tmp_path / "R", resume=True, progress=False)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory, short_data) -> Path:
+    """A run of `--config` and two settings that died at step 5; to be copied."""
+    folder = tmp_path_factory.mktemp("begun")
+    (folder / "tiny.toml").write_text(
+        "[model]\nn_layer = 1\nn_head = 2\nn_embd = 32\nblock_size = 37\n"
+        "[train]\nbatch_size = 3\nprecision = 'auto'\nthreads = 1\ncheckpoint_interval = 2\neval_stories = 3\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        die_at(patch, 5)
+        with pytest.raises(Death):
+            train(short_data, out=folder / "R", config=folder / "tiny.toml", settings=SETTINGS, progress=False)
+    return folder
+
+
+SETTINGS = ["train.max_steps=19", "train.max_tokens=1000", "data.vocab_size=499", "train.precision=auto"]  # 9 steps
+
+
+@pytest.fixture
+def resumed(begun, tmp_path):
+    """Resume a copy of that run with some options."""
+    shutil.copytree(begun / "R", tmp_path / "R")
+
+    def resume(data=None, **options) -> Run:
+        return train(data, out=tmp_path / "R", resume=True, progress=False, **options)
+
+    return resume
+
+
+def test_the_command_repeated_resumes(resumed, begun, short_data):
+    """`--set train.precision=auto`, or a limit that another limit undercut, was refused when it was repeated."""
+    run = resumed(short_data, config=begun / "tiny.toml", settings=SETTINGS)
+    assert run.config.train.max_steps == 9
+
+
+@pytest.mark.parametrize(
+    "settings", [["train.max_steps=9"], ["train.batch_size=3"], ["model.norm=rmsnorm"], ["train.max_tokens=1_000"]]
+)
+def test_a_setting_that_equals_the_stored_one_is_accepted(resumed, settings):
+    assert resumed(settings=settings).config.train.max_steps == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"preset": "tiny"}, "preset"),
+        ({"minutes": 7}, "minutes"),
+        ({"settings": ["train.seed=3"]}, "train.seed"),
+        ({"settings": ["train.max_steps=20"]}, "train.max_steps"),
+        ({"settings": ["train.max_steps=none"]}, "train.max_steps"),
+        ({"settings": ["train.batch_size=3", "model.n_layer=2"]}, "model.n_layer"),
+        ({"settings": ["data.rows=padded"]}, "data.rows"),
+    ],
+)
+def test_an_option_that_differs_is_refused(resumed, tmp_path, options, name):
+    before = everything(tmp_path / "R")
+    with pytest.raises(RunError) as caught:
+        resumed(**options)
+    assert f"was started with {name} = " in str(caught.value)
+    assert "--resume goes on with the very same run" in str(caught.value)
+    assert everything(tmp_path / "R") == before
+
+
+def test_another_configuration_file_is_refused(resumed, begun, tmp_path):
+    (tmp_path / "same.toml").write_bytes((begun / "tiny.toml").read_bytes())
+    (tmp_path / "other.toml").write_bytes((begun / "tiny.toml").read_bytes() + b"seed = 3\n")
+    with pytest.raises(RunError, match="config_sha256"):
+        resumed(config=tmp_path / "other.toml")
+    assert resumed(config=tmp_path / "same.toml").config.train.max_steps == 9
+
+
+def test_other_data_is_refused(resumed, tmp_path, short_data):
+    (tmp_path / "a.txt").write_text("one\n<|endoftext|>\ntwo")
+    (tmp_path / "v.txt").write_text("three")
+    other = prepare(tmp_path / "a.txt", val=tmp_path / "v.txt", out=tmp_path / "D", vocab_size=257)
+    with pytest.raises(RunError, match="is not the data that"):
+        resumed(other)
+    shutil.copytree(short_data.path, tmp_path / "copy")
+    assert resumed(Data(tmp_path / "copy")).config.train.max_steps == 9  # the same content elsewhere will do
+
+
+def test_none_survives_in_a_run(tmp_path, tiny_file, short_data, metric_rows):
+    """`train.grad_clip=none` was lost in config.toml, so that the run clipped all the same."""
+    settings = ["train.grad_clip=none", "train.max_steps=1"]
+    run = train(short_data, out=tmp_path / "R", config=tiny_file, settings=settings, progress=False)
+    assert run.config.train.grad_clip is None
+    assert load_config(run.path / "config.toml")[0].train.grad_clip is None
