@@ -16,6 +16,8 @@ ordinary exceptions; they are not in this tree.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST_LIST = 100  # characters; longer ones hide the word that is meant
+
 
 class StoryloomError(Exception):
     """Anything that a user can mend."""
@@ -50,7 +52,7 @@ class TrainingDiverged(StoryloomError):
 
 
 def nearest(got: str, known: Iterable[str]) -> str:
-    """Name the known word nearest to a mistyped one, and all of them.
+    """Name the known word nearest to a mistyped one, and all of them; a long list only where none is near.
 
     >>> nearest("laptob", ["tiny", "laptop"])
     "did you mean 'laptop'? Known: laptop, tiny"
@@ -60,4 +62,6 @@ def nearest(got: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = get_close_matches(got, names, n=1)
     listed = ", ".join(names)
-    return f"did you mean {close[0]!r}? Known: {listed}" if close else f"known: {listed}"
+    if not close:
+        return f"known: {listed}"
+    return f"did you mean {close[0]!r}?" + (f" Known: {listed}" if len(listed) <= LONGEST_LIST else "")

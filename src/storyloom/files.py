@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MANIFEST = "manifest.json"
@@ -134,9 +134,10 @@ def _siblings(folder: Path) -> tuple[Path, Path]:
 def building_folder(folder: Path) -> Iterator[Path]:
     """Build a folder that must not exist yet (or is empty) under another name; it appears only when the block succeeds.
 
-    The unfinished folder `NAME.partial` is removed when the block fails.
+    The unfinished folder `NAME.partial` is removed when the block fails, and so are the parents made for it.
     """
     partial = folder.with_name(folder.name + ".partial")
+    made = [parent for parent in folder.parents if not parent.exists()]
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -148,6 +149,9 @@ def building_folder(folder: Path) -> Iterator[Path]:
         os.rename(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):  # someone else may have put something there meanwhile
+                parent.rmdir()
         raise
     sync(folder.parent)
 

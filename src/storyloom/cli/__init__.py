@@ -7,7 +7,7 @@ after Ctrl-C.
 
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
@@ -39,33 +39,76 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: without the program's name; those of the process by default.
     """
-    for stream in (sys.stdout, sys.stderr):  # stories are UTF-8, also on a console with another code page
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8")  # pyright: ignore[reportAttributeAccessIssue]
+    _write_utf8(sys.stdout, "surrogateescape")  # a path's undecodable bytes go out as they came in
+    _write_utf8(sys.stderr, "backslashreplace")
     words = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     sys.exit(_run(words))
+
+
+def _write_utf8(stream: TextIO, errors: str) -> None:
+    """Stories are UTF-8, also on a console with another code page."""
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(encoding="utf-8", errors=errors)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _run(words: list[str]) -> int:
     """Run one command; its exit status."""
     try:
-        return int(build_app()(words, standalone_mode=False) or 0)
-    except StoryloomError as error:
-        return _complain(str(error))
-    except UsageError as error:
-        return _complain(error.format_message())
+        status = build_app()(words, prog_name="storyloom", standalone_mode=False)
+        sys.stdout.flush()  # here, where a closed pipe is no error
     except BrokenPipeError:  # whoever read our output has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        return _complain(f"{error.strerror or error}{where}; mend that and try again")
-    except (KeyboardInterrupt, typer.Abort) as error:
-        _complain(str(error) or "interrupted")
-        return INTERRUPTED
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        return 0  # typer met the closed pipe first, and has silenced the streams
+    except (train.Interrupted, KeyboardInterrupt, typer.Abort) as error:
+        return _complain(str(error) or "interrupted", INTERRUPTED)
+    except Exception as error:
+        sentence = _sentence(error, words)
+        if sentence is None:
+            raise
+        return _complain(sentence, USER_CAN_MEND)
+    if status == INTERRUPTED:  # typer has caught the KeyboardInterrupt of a verb with no more to say
+        return _complain("interrupted", INTERRUPTED)
+    return int(status or 0)
 
 
-def _complain(message: str) -> int:
+def _sentence(error: Exception, words: list[str]) -> str | None:
+    """What went wrong, where the user can mend it; None where it is our fault."""
+    if isinstance(error, StoryloomError):
+        return str(error)
+    if isinstance(error, UsageError):
+        return _usage_sentence(error, words)
+    if isinstance(error, OSError):
+        where = str(error.filename or "").removesuffix(".partial")
+        what = f"cannot use {where}: {error.strerror}" if where else str(error.strerror or error)
+        return f"{what}; mend that, or name another place"
+    if _is_out_of_memory(error):
+        return "out of memory: lower train.batch_size, or the sizes of the model, or --num-stories"
+    return None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Torch raises a RuntimeError whose words depend on the device."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error) or "allocate memory" in str(error)
+
+
+def _usage_sentence(error: Any, words: list[str]) -> str:
+    """What typer says of a wrong command line, with the value that was got and where to see what is allowed."""
+    message = error.format_message().rstrip(".")
+    see = f"see `{error.ctx.command_path if error.ctx else 'storyloom'} --help`"
+    for option in getattr(getattr(error, "param", None), "opts", ()):
+        for word, following in zip(words, [*words[1:], None], strict=True):
+            if word.startswith(f"{option}="):
+                return f"{message} (got {word.removeprefix(f'{option}=')!r}); {see}"
+            if word == option and following is not None:
+                return f"{message} (got {following!r}); {see}"
+    return f"{message}; {see}"
+
+
+def _complain(message: str, status: int) -> int:
     """One line on standard error."""
     sys.stderr.write(f"storyloom: {' '.join(message.split())}\n")
-    return USER_CAN_MEND
+    return status

@@ -16,7 +16,7 @@ def tell(
     strategy: Annotated[
         str | None, typer.Option(help="greedy, multinomial, temperature, top-k, or top-p (the default).")
     ] = None,
-    temperature: Annotated[float | None, typer.Option(help="Below 1 bolder, above 1 wilder. Default: 0.8.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Below 1 safer, above 1 wilder. Default: 0.8.")] = None,
     top_k: Annotated[int | None, typer.Option(help="Draw among the k most likely tokens.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw among the tokens that reach p. Default: 0.95.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="At most so many tokens a story.")] = 512,
@@ -37,7 +37,7 @@ def tell(
     if as_json:
         stories = teller.tell_all(prompt, num_stories=num_stories, **options)
         sys.stdout.write(json.dumps({"prompt": prompt, **options, "stories": stories}, ensure_ascii=False) + "\n")
-    elif num_stories > 1:
+    elif num_stories != 1:
         stories = teller.tell_all(prompt, num_stories=num_stories, **options)
         sys.stdout.write("\n\n".join(stories) + "\n")
     else:

@@ -10,6 +10,10 @@ import typer
 import storyloom
 
 
+class Interrupted(Exception):
+    """Ctrl-C, with what to do next; typer would swallow the words of a KeyboardInterrupt."""
+
+
 def train(
     out: Annotated[Path, typer.Option(help="The run folder to make, or to go on with.")],
     data: Annotated[Path | None, typer.Option(help="A data folder made by `storyloom prepare`.")] = None,
@@ -29,6 +33,6 @@ def train(
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         resume_command = shlex.join(["storyloom", "train", "--out", str(out), "--resume"])
-        raise KeyboardInterrupt(f"interrupted; to go on: {resume_command}") from None
+        raise Interrupted(f"interrupted; to go on: {resume_command}") from None
     typer.echo(f"plot: {storyloom.plot_losses(run)}")
     typer.echo(f"tell a story: {shlex.join(['storyloom', 'tell', '--model', str(out)])}")

@@ -58,8 +58,12 @@ def load_config(path: Path) -> tuple[Config, dict[str, Any]]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"no configuration file at {path}: see `storyloom presets` for named ones") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}; name a TOML file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"cannot read the configuration {path}: byte {error.start + 1} is not UTF-8; save it as UTF-8"
+        ) from None
     groups = _parse(text, str(path))
     run = groups.pop("run", {})
     return _config(groups), run

@@ -90,6 +90,7 @@ class _Stories:
         self.names = [source.name for source in sources]
         self._sources, self._settings = sources, settings
         self._val = open_file(Path(val)) if val else None
+        self.val_name = self._val.name if self._val else None
 
     def split(self, split: str) -> Iterator[str]:
         """The stories of `train` or `val`, in order."""
@@ -123,7 +124,7 @@ def _write_split(folder: Path, split: str, stories: _Stories, tokenizer: Tokeniz
             if split == "val":
                 text.write(join_stories(batch).encode("utf-8"))
     if not n_stories:
-        raise DataError(_no_story(split, stories.names))
+        raise DataError(_no_story(split, stories))
     part: dict[str, object] = {"stories": n_stories, "bytes": n_bytes, "tokens": shards.tokens}
     part["stories_with_unknown_characters"] = unknown
     if split == "val":
@@ -132,10 +133,16 @@ def _write_split(folder: Path, split: str, stories: _Stories, tokenizer: Tokeniz
     return part
 
 
-def _no_story(split: str, names: list[str]) -> str:
+def _no_story(split: str, stories: _Stories) -> str:
+    names = ", ".join(stories.names)
     if split == "train":
-        return f"no story in {', '.join(names)}: the text is empty, or all of it went to validation"
+        return (
+            f"no story in {names} to train on: the text is empty, or all of it went to validation; "
+            "add stories, or lower --val-fraction"
+        )
+    if stories.val_name:
+        return f"no story in {stories.val_name}, named by --val: the text is empty; name another file"
     return (
-        f"no story for validation from {', '.join(names)}: separate the stories by lines holding <|endoftext|>, "
+        f"no story for validation from {names}: separate the stories by lines holding <|endoftext|>, "
         "raise --val-fraction, or name a file with --val"
     )

@@ -156,9 +156,11 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         found = manifest["format"]
+        if found == FORMAT and not manifest.keys() >= {"settings", "tokenizer", "train", "val"}:
+            raise ValueError
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{folder} is no data folder (no {MANIFEST}): make one with `storyloom prepare`") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):  # no JSON, or JSON of something else
         raise DataError(f"{folder / MANIFEST} cannot be read as a data manifest: prepare the data again") from None
     if found != FORMAT:
         raise DataError(f"{folder} has format {found}, this storyloom reads {FORMAT}: prepare the data again")

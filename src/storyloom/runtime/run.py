@@ -4,6 +4,7 @@ RUN/   config.toml   tokenizer.json   metrics.jsonl   samples.jsonl   loss.png  
 """
 
 import os
+import textwrap
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ class Run:
         self.config: Config
         self.origin: dict[str, Any]  # what the run was made from: data, preset, versions
         self.config, self.origin = load_config(self.path / "config.toml")
+        if self.config.model.vocab_size is None or not self.origin.keys() >= {"data", "tokenizer"}:
+            raise RunError(f"{self.path}/config.toml is not as `storyloom train` wrote it: put it back, or train again")
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -67,7 +70,8 @@ class Run:
         folder = self.checkpoint_folder(checkpoint)
         if not self.has_checkpoint(checkpoint):
             raise CheckpointError(
-                f"{self.path} has no checkpoint {checkpoint!r} yet: go on with `storyloom train --resume`"
+                f"{self.path} has no checkpoint {checkpoint!r} yet: go on with `storyloom train --resume`, "
+                "or name the other one with --checkpoint"
             )
         weights = load_checkpoint(folder).weights
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced: leave the caller's dice alone
@@ -91,5 +95,5 @@ def load_weights(model: GPT, weights: dict[str, torch.Tensor], source: Path) -> 
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
+        reason = textwrap.shorten(str(error).splitlines()[-1], 90, placeholder=" ...")
         raise CheckpointError(f"the weights in {source} do not fit the run's config.toml: {reason}") from None

@@ -88,7 +88,7 @@ class _Request:
         if preset is not None and config is not None:
             raise ConfigError("--preset and --config contradict each other: name one of them")
         if minutes is not None and not 0 < minutes < float("inf"):
-            raise ConfigError(f"--minutes {minutes:g} must be above 0")
+            raise ConfigError(f"--minutes {minutes:g} must be above 0 and finite: for example --minutes 10")
         self.data = data if data is None or isinstance(data, Data) else Data(data)
         self.preset = preset
         self.file = Path(config) if config is not None else None
@@ -110,11 +110,12 @@ class _Request:
 def _start(request: _Request, folder: Path, started: float, listener: Listener | None) -> tuple[Run, Data]:
     """Resolve everything and lay out a run folder; nothing is written before all of it is known to be possible."""
     if request.data is None:
-        raise RunError(f"there is no run at {folder} to go on with: start one with --data")
+        raise RunError(
+            f"there is no run at {folder} to go on with, and no data to start one: name a data folder with --data "
+            "(`storyloom prepare` makes one)"
+        )
     data, config = request.data, request.resolve()
-    for note in _differences(config, data):
-        if listener:
-            listener({"kind": "note", "step": 0, "text": note})
+    notes = _differences(config, data)
     made = data.manifest["settings"]
     config = config.with_(
         data=config.data.with_(**made),
@@ -123,6 +124,9 @@ def _start(request: _Request, folder: Path, started: float, listener: Listener |
     runtime = choose_runtime(config.train)
     max_steps = choose_max_steps(config, data, runtime, request.minutes, started)
     resolved = config.train.with_(max_steps=max_steps, precision=runtime.precision, threads=runtime.threads)
+    for note in notes:
+        if listener:
+            listener({"kind": "note", "step": 0, "text": note})
     folder.mkdir(parents=True, exist_ok=True)
     data.tokenizer.save(folder / "tokenizer.json")
     origin = {
@@ -185,6 +189,8 @@ def _check_request(request: _Request, run: Run) -> Data:
 
 
 def _changed(run: Run, name: str, stored: object, given: object) -> str:
+    if name == "config_sha256":  # enough of the checksums to see that they differ
+        stored, given = str(stored)[:12], str(given)[:12]
     return (
         f"{run.path} was started with {name} = {stored}, not {given}: --resume goes on with the very same run; "
         "leave the option out, or start a new run"
@@ -197,7 +203,7 @@ def _differences(config: Config, data: Data) -> list[str]:
     return [
         f"the configuration asks for data.{name} = {asked}, {data.path} was prepared with {made[name]}, which holds"
         for name, asked in config.data.model_dump(include={"tokenizer", "vocab_size"}).items()
-        if made[name] != asked
+        if made[name] != asked and (name == "tokenizer" or made["tokenizer"] == "bpe")  # else nobody asked for a size
     ]
 
 
