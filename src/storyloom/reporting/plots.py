@@ -1,5 +1,6 @@
 """Plots of a run: losses, learning rate and gradient norm over training tokens."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from storyloom.errors import RunError
 from storyloom.runtime import Run
@@ -39,9 +41,12 @@ def plot_losses(run: Run | str | os.PathLike[str]) -> Path:
     loss, rate, norm = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1, 1])
     _draw_losses(loss, train, evaluations, final)
     tokens = [row["tokens"] / 1e6 for row in train]
-    rate.plot(tokens, [row["learning_rate"] for row in train], color=BLUE)
+    rate.plot(tokens, [row["learning_rate"] for row in train], _style(train), color=BLUE)
     rate.set_ylabel("learning rate")
-    norm.semilogy(tokens, [row["grad_norm"] for row in train], color=GREY, linewidth=0.6)
+    norm.semilogy(tokens, [row["grad_norm"] for row in train], _style(train), color=GREY, linewidth=0.6)
+    norm.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    norm.yaxis.set_major_formatter("{x:g}")  # 0.5 reads better than 5 x 10^-1
+    norm.yaxis.set_minor_formatter(NullFormatter())
     norm.set_ylabel("gradient norm")
     norm.set_xlabel("training tokens, millions")
     for axes in (loss, rate, norm):
@@ -59,28 +64,43 @@ def _draw_losses(
     """Each step's training loss, its running mean, the validation losses, and the exact limit where there is one."""
     tokens = np.array([row["tokens"] / 1e6 for row in train])
     losses = np.array([row["loss"] for row in train])
+    window = _window(len(losses))
     axes.plot(tokens, losses, color=BLUE, alpha=0.25, linewidth=0.6)
-    axes.plot(tokens, _smooth(losses), color=BLUE, label="training (running mean)")
+    label = f"training (mean of {window} steps)" if window > 1 else "training"
+    axes.plot(tokens, _smooth(losses, window), _style(train), color=BLUE, label=label)
     tokens_at = {row["step"]: row["tokens"] / 1e6 for row in train}
     points = [(tokens_at[row["step"]], row["nats_per_token"]) for row in evaluations]
     if points:
         label = f"validation, first {evaluations[0]['stories']} stories (last: {points[-1][1]:.3f})"
         axes.plot(*zip(*points, strict=True), "o-", color=ORANGE, markersize=3, label=label)
-    for row in final:
-        if "limit_bits_per_byte" in row:
-            limit = row["limit_bits_per_byte"] * np.log(2) * row["bytes"] / row["tokens"]
-            axes.axhline(limit, color=GREY, linestyle="--", label=f"exact limit ({limit:.3f})")
-    lowest = min([losses.min(), *(loss for _, loss in points)])
-    axes.set_ylim(max(0, lowest * 0.85), losses[: max(1, len(losses) // 200 + 1)].max() * 1.03)
+    limits = [_limit(row) for row in final if "limit_bits_per_byte" in row]
+    for limit in limits:
+        axes.axhline(limit, color=GREY, linestyle="--", label=f"exact limit ({limit:.3f})")
+    validation = [loss for _, loss in points]
+    beginning = losses[: len(losses) // 200 + 1]  # a spike later on may leave the picture
+    axes.set_ylim(max(0, min([losses.min(), *validation, *limits]) * 0.85), max([beginning.max(), *validation]) * 1.03)
     axes.set_ylabel("nats/token")
     axes.legend(frameon=False)
 
 
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """An exponential running mean over about 2 % of the run, unbiased at its start."""
-    keep = 1 - 1 / max(1.0, len(values) / 50)
-    mean, weight, smooth = 0.0, 0.0, []
-    for value in values:
-        mean, weight = keep * mean + (1 - keep) * value, keep * weight + (1 - keep)
-        smooth.append(mean / weight)
-    return np.array(smooth)
+def _limit(final: dict[str, Any]) -> float:
+    """The exact limit in nats/token."""
+    return final["limit_bits_per_byte"] * math.log(2) * final["bytes"] / final["tokens"]
+
+
+def _style(points: list[Any]) -> str:
+    """A line; a dot where there is but one point, which no line would show."""
+    return "-" if len(points) > 1 else "o"
+
+
+def _window(count: int) -> int:
+    """An odd number of steps, about 2 % of the run."""
+    return 2 * (count // 100) + 1
+
+
+def _smooth(values: np.ndarray, window: int) -> np.ndarray:
+    """A running mean centred on each step, so that it does not lag; towards the ends its window shrinks to one step."""
+    index = np.arange(len(values))
+    reach = np.minimum(window // 2, np.minimum(index, index[::-1]))
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    return (sums[index + reach + 1] - sums[index - reach]) / (2 * reach + 1)
