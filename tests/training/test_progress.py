@@ -1,0 +1,100 @@
+"""The live line, on a terminal and elsewhere."""
+
+import io
+import os
+import shutil
+import sys
+
+import pytest
+
+from storyloom.training import progress
+from storyloom.training.progress import LiveLine
+
+TRAIN = {
+    "kind": "train",
+    "step": 7,
+    "loss": 2.3456,
+    "bits_per_byte": 1.2344,
+    "learning_rate": 0.00123,
+    "grad_norm": 0.567,
+    "tokens_per_second": 12345.6,
+    "epoch": 0.519,
+}
+START = {"kind": "start", "step": 3, "max_steps": 11, "parameters": 2_410_000, "device": "cpu"}
+START |= {"precision": "bf16", "threads": 2}
+
+
+class Screen(io.StringIO):
+    def __init__(self, is_terminal: bool) -> None:
+        super().__init__()
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds, to be moved by hand."""
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def show(monkeypatch, is_terminal: bool) -> tuple[LiveLine, Screen]:
+    screen = Screen(is_terminal)
+    monkeypatch.setattr(sys, "stderr", screen)
+    return LiveLine(), screen
+
+
+def test_elsewhere_a_line_every_ten_seconds(monkeypatch, clock):
+    line, screen = show(monkeypatch, is_terminal=False)
+    line(START)
+    for step in range(1, 31):
+        line(TRAIN | {"step": step})
+        clock[0] += 1.0
+    lines = screen.getvalue().split("\n")[:-1]
+    assert lines[0] == "training 2.41M parameters from step 3 to 11 on cpu in bf16, 2 threads"
+    assert [text.split()[1] for text in lines[1:]] == ["1/11", "11/11", "21/11"]
+    assert lines[1] == (
+        "step 1/11  loss 2.346 nats/token (1.234 bits/byte)  lr 1.23e-03  grad 0.57  12,346 tokens/s  epoch 0.52"
+    )
+    assert "\r" not in screen.getvalue()
+
+
+def test_on_a_terminal_one_line_that_renews_itself(monkeypatch, clock):
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((41, 24)))
+    line, screen = show(monkeypatch, is_terminal=True)
+    for _ in range(3):
+        line(TRAIN)
+        clock[0] += 1.0
+    line({"kind": "note", "step": 7, "text": "something"})
+    line(TRAIN)
+    live = "\rstep 7/0  loss 2.346 nats/token (1.234 b"  # 40 columns: the last one would make a terminal scroll
+    assert screen.getvalue() == live * 3 + "\nnote: something\n" + live
+
+
+def test_stories_are_written_as_they_are(monkeypatch):
+    line, screen = show(monkeypatch, is_terminal=False)
+    line({"kind": "sample", "step": 5, "story": "[bold]Zoë[/bold] 🙂\nran."})
+    assert screen.getvalue() == "step 5  a sample:\n    [bold]Zoë[/bold] 🙂\n    ran.\n"
+
+
+def test_evaluations_say_whether_they_are_the_best(monkeypatch):
+    line, screen = show(monkeypatch, is_terminal=False)
+    row = {"kind": "eval", "step": 5, "stories": 3, "nats_per_token": 1.23456, "bits_per_byte": 0.98765}
+    line(row | {"is_best": True})
+    line(row | {"is_best": False})
+    said = "step 5  validation, first 3 stories: 1.2346 nats/token, 0.9877 bits/byte"
+    assert screen.getvalue() == f"{said}  (best so far)\n{said}\n"
+
+
+@pytest.mark.parametrize(("comparable", "remark"), [(True, ""), (False, " (not comparable: unknown characters)")])
+def test_the_end_names_the_figures(monkeypatch, comparable, remark):
+    line, screen = show(monkeypatch, is_terminal=False)
+    row = {"kind": "final", "minutes": 7.25, "stories": 13, "nats_per_token": 1.5, "bits_per_byte": 0.75}
+    line(row | {"bits_per_byte_stderr": 0.0125, "comparable": comparable})
+    assert screen.getvalue() == (
+        "done in 7.25 minutes: all 13 validation stories, checkpoint best: "
+        f"1.5000 nats/token, 0.7500 +- 0.0125 bits/byte{remark}\n"
+    )
