@@ -1,13 +1,14 @@
 """The whole way in minutes, offline: storybook, tokenizer, training, the exact limit, each strategy, a plot."""
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from storyloom.data import Data, prepare, storybook
-from storyloom.errors import RunError
+from storyloom.errors import ConfigError, RunError
 from storyloom.files import is_vacant
 from storyloom.generation import STRATEGIES, StoryTeller, load
 from storyloom.reporting import plot_losses
@@ -49,15 +50,22 @@ def run_demo(
 
     Raises:
         RunError: `out` exists already.
+        ConfigError: the minutes are not above 0, or too few here; `out` is not made.
     """
     folder = Path(out)
     if not is_vacant(folder):
         raise RunError(f"{folder} exists already: choose another --out, or remove it first")
+    if not 0 < minutes < float("inf"):
+        raise ConfigError(f"--minutes {minutes:g} must be above 0 and finite: for example --minutes 2")
     say("1. The storybook tells stories whose probabilities are known exactly; a tokenizer learns their words.")
     data = prepare("storybook", out=folder / "data", preset=PRESET)
     say(_describe(data))
     say(f"2. A GPT (preset {PRESET}) learns to tell them, for {minutes:g} minutes.")
-    run = train(data, out=folder / "run", preset=PRESET, minutes=minutes, progress=progress)
+    try:
+        run = train(data, out=folder / "run", preset=PRESET, minutes=minutes, progress=progress)
+    except ConfigError:  # too few minutes, which only a probe can tell: leave the place free for another try
+        shutil.rmtree(folder)
+        raise
     figures = read_rows(run.path / "metrics.jsonl", "final")[-1]
     teller = load(run.path)
     say("3. It tells stories, and the grammar reads them.")

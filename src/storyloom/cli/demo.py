@@ -1,11 +1,13 @@
 """`storyloom demo`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from storyloom.cli.evaluate import describe
+from storyloom.cli.train import interruption
 
 
 def demo(
@@ -15,11 +17,15 @@ def demo(
     """The whole way in minutes, offline: stories, training, the exact limit, telling."""
     from storyloom.demo import run_demo
 
-    result = run_demo(out, minutes, say=typer.echo)
+    try:
+        result = run_demo(out, minutes, say=typer.echo)
+    except KeyboardInterrupt:
+        raise interruption(out / "run") from None
     for strategy, story in result.stories.items():
         typer.echo(f"\n--- {strategy}\n{story}")
     typer.echo(f"\n{result.share_parsed:.0%} of the sampled stories follow the grammar to the end.")
     for departure in result.departures[:5]:
         typer.echo(f"  one leaves it {departure}")
     typer.echo(f"\n4. How far from perfect?\n{describe(result.figures)}")
-    typer.echo(f"\nplot: {result.plot}\nmore stories: storyloom tell --model {result.run.path}")
+    more = shlex.join(["storyloom", "tell", "--model", str(result.run.path)])
+    typer.echo(f"\nplot: {result.plot}\nmore stories: {more}")

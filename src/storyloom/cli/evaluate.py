@@ -18,7 +18,12 @@ def evaluate(
 ) -> None:
     """Measure a run: nats/token, perplexity, bits/byte."""
     figures = storyloom.evaluate(run, data=data, text=text, checkpoint=checkpoint)
-    typer.echo(json.dumps(figures) if as_json else describe(figures))
+    typer.echo(json.dumps(_without_nan(figures), allow_nan=False) if as_json else describe(figures))
+
+
+def _without_nan(figures: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no nan, which is the standard error over a single story."""
+    return {name: None if value != value else value for name, value in figures.items()}
 
 
 def describe(figures: dict[str, Any]) -> str:

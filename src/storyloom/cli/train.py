@@ -14,6 +14,14 @@ class Interrupted(Exception):
     """Ctrl-C, with what to do next; typer would swallow the words of a KeyboardInterrupt."""
 
 
+def interruption(run: Path) -> Interrupted:
+    """What to say after Ctrl-C: how to go on with a run, where there is one by now."""
+    sys.stderr.write("\n")  # the live line may be open
+    if not (run / "config.toml").is_file():
+        return Interrupted("interrupted before the first step: nothing was kept, so give the same command again")
+    return Interrupted(f"interrupted; to go on: {shlex.join(['storyloom', 'train', '--out', str(run), '--resume'])}")
+
+
 def train(
     out: Annotated[Path, typer.Option(help="The run folder to make, or to go on with.")],
     data: Annotated[Path | None, typer.Option(help="A data folder made by `storyloom prepare`.")] = None,
@@ -31,8 +39,6 @@ def train(
             data, out=out, preset=preset, config=config, settings=settings or [], minutes=minutes, resume=resume
         )
     except KeyboardInterrupt:
-        sys.stderr.write("\n")
-        resume_command = shlex.join(["storyloom", "train", "--out", str(out), "--resume"])
-        raise Interrupted(f"interrupted; to go on: {resume_command}") from None
+        raise interruption(out) from None
     typer.echo(f"plot: {storyloom.plot_losses(run)}")
     typer.echo(f"tell a story: {shlex.join(['storyloom', 'tell', '--model', str(out)])}")
