@@ -98,6 +98,7 @@ def test_ctrl_c_saves_and_exits_with_130(tmp_path, tiny_file, short_data):
     process.send_signal(signal.SIGINT)
     _, shown = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
+    assert shown.decode().splitlines()[-1].endswith(f"storyloom train --out {tmp_path / 'R'} --resume")
     assert b"Traceback" not in shown
     assert not is_saving(tmp_path / "R")
     written = (tmp_path / "R" / "metrics.jsonl").read_text().splitlines()
