@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 
-def presets(name: Annotated[str | None, typer.Argument(help="Print this one.")] = None) -> None:
+def presets(name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this one.")] = None) -> None:
     """List the named configurations, or print one."""
     from storyloom.config import describe_presets, preset_text
 

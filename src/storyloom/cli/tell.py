@@ -10,7 +10,7 @@ import storyloom
 
 
 def tell(
-    prompt: Annotated[str, typer.Argument(help="How the story begins; may be left out.")] = "",
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="How the story begins; may be left out.")] = "",
     model: Annotated[str | None, typer.Option(metavar="RUN", help="A run folder.")] = None,
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
     strategy: Annotated[

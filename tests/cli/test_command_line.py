@@ -1,0 +1,115 @@
+"""What all verbs share: help, mistakes in the words themselves, and what becomes of each kind of error."""
+
+import errno
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import storyloom
+from storyloom.cli import main
+from storyloom.errors import RunError
+
+TOLD = ["--max-new-tokens", "--num-stories", "--seed", "--json"]
+OPTIONS = {
+    "demo": ["--minutes", "--out"],
+    "tell": ["PROMPT", "--model", "--checkpoint", "--strategy", "--temperature", "--top-k", "--top-p", *TOLD],
+    "prepare": ["SOURCE", "--out", "--preset", "--tokenizer", "--vocab-size", "--val", "--val-fraction", "--limit-mb"],
+    "train": ["--data", "--out", "--preset", "--config", "--set", "--minutes", "--resume"],
+    "evaluate": ["RUN", "--data", "--text", "--checkpoint", "--json"],
+    "presets": ["NAME"],
+}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], []])
+def test_help_names_every_verb(command, words):
+    outcome = command(*words)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "Usage: storyloom " in outcome.out
+    assert [verb for verb in OPTIONS if f" {verb} " not in outcome.out] == []
+
+
+@pytest.mark.parametrize("verb", OPTIONS)
+def test_help_of_a_verb_names_its_options(command, verb, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    outcome = command(verb, "--help")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert f"Usage: storyloom {verb} " in outcome.out
+    assert [option for option in OPTIONS[verb] if option not in outcome.out] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "fragments"),
+    [
+        (["prepre"], ["'prepre'", "Did you mean 'prepare'", "see `storyloom --help`"]),
+        (["zzz"], ["'zzz'", "see `storyloom --help`"]),
+        (["--hlep"], ["--hlep", "--help"]),
+        (["--version"], ["--version", "see `storyloom --help`"]),
+    ],
+)
+def test_mistyped_words(refused, words, fragments):
+    message = refused(*words)
+    assert [fragment for fragment in fragments if fragment not in message] == [], message
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (RunError("two\nlines"), 2, "two lines"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/x/R.partial"),
+            2,
+            "cannot use /x/R: Permission denied; mend that, or name another place",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "No space left on device; mend that, or name another"),
+        (MemoryError(), 2, "out of memory: lower train.batch_size"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 2, "out of memory: lower"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 7 GiB"), 2, "out of memory: lower train.batch_size"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_each_error_is_one_line(command, monkeypatch, error, status, message):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(storyloom, "evaluate", fail, raising=False)
+    outcome = command("evaluate", "R")
+    assert (outcome.status, outcome.out) == (status, "")
+    assert outcome.err.startswith(f"storyloom: {message}")
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), AssertionError("ours"), SystemExit(7)])
+def test_our_own_mistakes_are_not_hidden(monkeypatch, error):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(storyloom, "evaluate", fail, raising=False)
+    with pytest.raises(type(error)) as caught:
+        main(["evaluate", "R"])
+    assert caught.value is error
+
+
+def test_undecodable_words_can_be_complained_about(refused):
+    """The message could not be written to a standard error that took strict UTF-8."""
+    assert "\\udcff.txt" in refused("prepare", "\udcff.txt", "--out", "X")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_ends_with_130_and_the_run_can_go_on(workspace, tmp_path):
+    """Typer swallowed the KeyboardInterrupt, and the command that resumes was never printed."""
+    out = tmp_path / "my run"
+    program = [sys.executable, "-c", "import sys; from storyloom.cli import main; main(sys.argv[1:])"]
+    words = ["train", "--data", "D", "--config", "tiny.toml", "--set", "train.max_steps=1000000", "--out", str(out)]
+    with subprocess.Popen([*program, *words], cwd=workspace, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("step 3 "):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert rest.endswith(f"\nstoryloom: interrupted; to go on: storyloom train --out '{out}' --resume\n")
+    assert "Traceback" not in rest
+    assert (out / "checkpoints" / "last" / "manifest.json").is_file()

@@ -1,0 +1,100 @@
+import json
+import math
+
+import pytest
+
+import storyloom
+
+KEYS = [
+    "nats_per_token",
+    "perplexity",
+    "bits_per_byte",
+    "bits_per_byte_stderr",
+    "tokens",
+    "bytes",
+    "stories",
+    "comparable",
+    "text_sha256",
+]
+
+REFUSALS = {
+    "no run": ([], ["Missing argument 'RUN'", "see `storyloom evaluate --help`"]),
+    "no such run": (["nope"], ["nope does not exist", "storyloom train --out"]),
+    "a folder that is no run": (["D"], ["D is no run folder", "config.toml"]),
+    "unknown checkpoint": (["R", "--checkpoint", "first"], ["'first'", "best, last"]),
+    "no such data": (["R", "--data", "nope"], ["nope is no data folder", "storyloom prepare"]),
+    "another tokenizer": (["R", "--data", "D-char"], ["D-char", "another tokenizer than R", "--text"]),
+    "data and text": (["R", "--data", "D", "--text", "many.txt"], ["--data and --text contradict each other"]),
+    "missing text": (["R", "--text", "nope.txt"], ["nope.txt"]),
+    "empty text": (["R", "--text", "empty.txt"], ["empty.txt holds no story"]),
+    "white space": (["R", "--text", "white.txt"], ["white.txt holds no story"]),
+    "not UTF-8": (["R", "--text", "latin.txt"], ["latin.txt is not UTF-8", "line 3"]),
+    "the storybook as a file": (["R", "--text", "storybook"], ["storybook"]),
+    "as JSON": (["R", "--text", "empty.txt", "--json"], ["empty.txt holds no story"]),
+}
+
+
+@pytest.mark.parametrize(("words", "fragments"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_refusals(refused, words, fragments):
+    message = refused("evaluate", *words)
+    assert [fragment for fragment in fragments if fragment not in message] == [], message
+
+
+def test_the_runs_own_data_gone(refused, copied):
+    run = copied("R")
+    config = run / "config.toml"
+    text = config.read_text(encoding="utf-8")
+    kept = [line if not line.startswith("data = ") else 'data = "/gone"' for line in text.splitlines()]
+    config.write_text("\n".join(kept), encoding="utf-8")
+    message = refused("evaluate", run)
+    assert "no longer at /gone" in message.replace("\\", "/")
+    assert "--data or --text" in message
+
+
+def test_json_has_exactly_the_documented_keys(command, workspace):
+    outcome = command("evaluate", "R-char", "--json")
+    assert (outcome.status, outcome.err, outcome.out.count("\n")) == (0, "", 1)
+    figures = json.loads(outcome.out)
+    assert list(figures) == KEYS
+    assert figures == storyloom.evaluate(workspace / "R-char")
+
+
+def test_storybook_text_comes_with_its_limit(command):
+    figures = json.loads(command("evaluate", "R", "--json").out)
+    assert set(figures) == {*KEYS, "limit_bits_per_byte", "gap_bits_per_byte", "gap_bits_per_byte_stderr"}
+    assert figures["bits_per_byte"] - figures["limit_bits_per_byte"] == pytest.approx(figures["gap_bits_per_byte"])
+
+
+def test_json_has_no_nan(command):
+    """The standard error over a single story was written as NaN, which is no JSON."""
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    outcome = command("evaluate", "R", "--text", "one.txt", "--json")
+    figures = json.loads(outcome.out, parse_constant=refuse)
+    assert (figures["stories"], figures["bits_per_byte_stderr"]) == (1, None)
+
+
+def test_as_text_for_people(command, workspace):
+    outcome = command("evaluate", "R", "--checkpoint", "last")
+    figures = storyloom.evaluate(workspace / "R", checkpoint="last")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert (
+        f"{figures['nats_per_token']:.4f} nats/token, perplexity {math.exp(figures['nats_per_token']):.3f}"
+        in outcome.out
+    )
+    assert f"{figures['bits_per_byte']:.4f} +- {figures['bits_per_byte_stderr']:.4f} bits/byte\n" in outcome.out
+    assert f"exact limit {figures['limit_bits_per_byte']:.4f} bits/byte: the gap is " in outcome.out
+
+
+def test_a_text_instead(command, workspace):
+    outcome = command("evaluate", "R", "--text", "small.txt")
+    assert outcome.out.startswith("19 stories, ")
+    assert "exact limit" not in outcome.out
+
+
+def test_what_cannot_be_compared_is_marked(command, tmp_path):
+    (tmp_path / "x.txt").write_text("ñandú", encoding="utf-8")
+    outcome = command("evaluate", "R-char", "--text", tmp_path / "x.txt")
+    assert "(not comparable: the text has characters the tokenizer does not know)" in outcome.out

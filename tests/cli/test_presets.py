@@ -1,0 +1,32 @@
+import tomllib
+
+import pytest
+
+from storyloom.config import Config, preset_names
+
+
+def test_lists_each_with_its_claim(command):
+    outcome = command("presets")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert [line.partition(":")[0] for line in outcome.out.splitlines()] == preset_names()
+
+
+@pytest.mark.parametrize("name", ["laptop", "tiny"])
+def test_prints_one_that_can_be_used(command, name):
+    outcome = command("presets", name)
+    assert outcome.status == 0
+    assert outcome.out.startswith(f"# {name}: ")
+    assert Config(**tomllib.loads(outcome.out)).model.n_layer >= 3
+
+
+@pytest.mark.parametrize(
+    ("words", "fragments"),
+    [
+        (["laptob"], ["'laptob'", "did you mean 'laptop'?", "tiny"]),
+        (["../presets/laptop"], ["unknown preset", "laptop, tiny"]),
+        (["laptop", "tiny"], ["unexpected extra argument", "tiny", "see `storyloom presets --help`"]),
+    ],
+)
+def test_refusals(refused, words, fragments):
+    message = refused("presets", *words)
+    assert [fragment for fragment in fragments if fragment not in message] == [], message
