@@ -247,13 +247,8 @@ def test_a_damaged_new_folder_is_never_taken(tmp_path, damage, complaint):
 
 def test_a_failing_fill_keeps_the_old_folder(tmp_path):
     folder = sealed(tmp_path / "last", OLD)
-
-    def fill(new: Path) -> None:
-        (new / "weights").write_bytes(b"half")
-        raise OSError("disk full")
-
     with pytest.raises(OSError, match="disk full"):
-        replace_folder(folder, fill)
+        replace_folder(folder, lambda new: (new / "weights").write_bytes(b"half") and fail(OSError("disk full"))())
     assert settled_content(folder) == OLD
     recover_folder(folder)
     assert [path.name for path in tmp_path.iterdir()] == ["last"]
@@ -344,47 +339,43 @@ def test_building_folder_appears_whole(tmp_path):
     assert tree(tmp_path) == {"D": None, "D/a": b"1"}
 
 
+def build(folder: Path, then: Callable[[], object] = lambda: None) -> None:
+    with building_folder(folder) as partial:
+        (partial / "a").write_bytes(b"1")
+        then()
+
+
+def fail(error: BaseException) -> Callable[..., None]:
+    def failing(*_: object) -> None:
+        raise error
+
+    return failing
+
+
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_building_folder_leaves_nothing_behind(tmp_path, error):
-    def build() -> None:
-        with building_folder(tmp_path / "D") as partial:
-            (partial / "a").write_bytes(b"1")
-            raise error
-
     with pytest.raises(type(error)):
-        build()
+        build(tmp_path / "D", fail(error))
     assert tree(tmp_path) == {}
 
 
-def test_building_folder_fails_at_every_operation(tmp_path, monkeypatch):
-    """Whatever fails after the block too, there is a whole folder or none, and no unfinished one."""
-
-    def build(folder: Path) -> None:
-        with building_folder(folder) as partial:
-            (partial / "a").write_bytes(b"1")
-
-    for operation in ("fsync", "rename"):
-        with monkeypatch.context() as patch:
-            patch.setattr(os, operation, _failing)
-            with pytest.raises(OSError, match="disk full"):
-                build(tmp_path / "D")
-        assert tree(tmp_path) == {}
-
-
-def _failing(*_: object) -> None:
-    raise OSError("disk full")
+@pytest.mark.parametrize("operation", ["fsync", "rename"])
+def test_building_folder_fails_behind_the_block(tmp_path, monkeypatch, operation):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, operation, fail(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            build(tmp_path / "D")
+    assert tree(tmp_path) == {}
 
 
 def test_building_folder_never_replaces_a_full_one(tmp_path):
-    def build() -> None:
-        with building_folder(tmp_path / "D") as partial:
-            (partial / "a").write_bytes(b"1")
-            (tmp_path / "D").mkdir()
-            (tmp_path / "D" / "someone else's").touch()
+    def somebody_was_faster() -> None:
+        (tmp_path / "D").mkdir()
+        (tmp_path / "D" / "theirs").touch()
 
     with pytest.raises(OSError, match="D"):
-        build()
-    assert tree(tmp_path) == {"D": None, "D/someone else's": b""}
+        build(tmp_path / "D", somebody_was_faster)
+    assert tree(tmp_path) == {"D": None, "D/theirs": b""}
 
 
 def test_is_vacant(tmp_path):
