@@ -120,3 +120,12 @@ def test_an_interrupted_replacement_is_read_without_touching_it(tmp_path):
     _cut(tmp_path / "last.new" / FILES[0])
     assert_same(load_checkpoint(tmp_path / "last"), checkpoint(1))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.new", "last.old"]
+
+
+def test_a_checkpoint_replaced_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between a writer's two renames the folder that a reader has settled on goes away."""
+    folder = tmp_path / "last"
+    save_checkpoint(folder, checkpoint(5))
+    answers = iter([tmp_path / "gone", folder])
+    monkeypatch.setattr("storyloom.runtime.checkpoint.settled_folder", lambda _: next(answers))
+    assert_same(load_checkpoint(folder), checkpoint(5))

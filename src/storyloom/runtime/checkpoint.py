@@ -44,11 +44,18 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Read a checkpoint back and verify every byte.
+    """Read a checkpoint back and verify every byte, also while a training run replaces it.
 
     Raises:
         CheckpointError: it is missing, cut short or altered, with the file that is.
     """
+    try:
+        return _load(folder)
+    except CheckpointError:
+        return _load(folder)  # a writer may have put a new one in its place while this was read
+
+
+def _load(folder: Path) -> Checkpoint:
     settled = settled_folder(folder)
     if not settled.exists():
         raise CheckpointError(f"no checkpoint at {folder}: train one with `storyloom train`")

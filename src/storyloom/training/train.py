@@ -153,6 +153,9 @@ def _go_on(run: Run, data: Data, started: float, listener: Listener | None) -> R
         if listener:
             listener({"kind": "note", "step": 0, "text": f"{run.path} is finished already: nothing to resume"})
         return run
+    if listener and run.origin.get("torch") != torch.__version__:
+        note = f"started with torch {run.origin.get('torch')}, this is {torch.__version__}: the bits may differ"
+        listener({"kind": "note", "step": 0, "text": note})
     for name in CHECKPOINTS:
         recover_folder(run.checkpoint_folder(name))
     trainer = Trainer(run.config, data, choose_runtime(run.config.train))
