@@ -89,7 +89,7 @@ def test_every_number_stands_where_it_belongs(make_run, figures):
     tokens = [111e-6 * step for step in range(1, 6)]
     drawn = curves(loss)
     np.testing.assert_allclose(drawn["training"].get_xydata(), np.stack([tokens, losses], axis=1))
-    validation = drawn["validation, first 7 stories (last: 4.125)"].get_xydata()
+    validation = drawn["validation, 7 stories (last: 4.125)"].get_xydata()
     np.testing.assert_allclose(validation, [[222e-6, 5.5], [555e-6, 4.125]])
     limit = drawn[f"exact limit ({LIMIT_IN_NATS_PER_TOKEN:.3f})"]
     np.testing.assert_allclose(limit.get_ydata(), LIMIT_IN_NATS_PER_TOKEN)

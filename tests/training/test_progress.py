@@ -85,7 +85,7 @@ def test_evaluations_say_whether_they_are_the_best(monkeypatch):
     row = {"kind": "eval", "step": 5, "stories": 3, "nats_per_token": 1.23456, "bits_per_byte": 0.98765}
     line(row | {"is_best": True})
     line(row | {"is_best": False})
-    said = "step 5  validation, first 3 stories: 1.2346 nats/token, 0.9877 bits/byte"
+    said = "step 5  validation, 3 stories: 1.2346 nats/token, 0.9877 bits/byte"
     assert screen.getvalue() == f"{said}  (best so far)\n{said}\n"
 
 

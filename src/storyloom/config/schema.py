@@ -161,7 +161,7 @@ class TrainConfig(Settings):
     eval_interval: int = Field(default=250, ge=1)
     """Updates between two evaluations (and possible `best` checkpoints)."""
     eval_stories: int = Field(default=200, ge=1)
-    """Validation stories evaluated on the way (the first ones, always the same); at the end all are."""
+    """Validation stories evaluated on the way (spread evenly, always the same); at the end all are."""
     sample_interval: int = Field(default=500, ge=1)
     """Updates between two sample stories."""
     checkpoint_interval: int = Field(default=250, ge=1)

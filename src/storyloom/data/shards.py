@@ -134,15 +134,20 @@ class Data:
         return Tokens([self.path / name for name in shards], dtype_for(self.tokenizer.vocab_size))
 
     def val_stories(self, count: int | None = None) -> list[EncodedStory]:
-        """The first `count` validation stories (all by default), with their ids."""
+        """Validation stories with their ids: all, or `count` of them spread evenly over the text.
+
+        A corpus is seldom shuffled: the first stories of a file may be easier or harder than the rest.
+        """
         self._verify("val.txt", self.manifest["val"]["text_sha256"])
         texts = read_stories(self.path / "val.txt")
         tokens = self.tokens("val")
         ends = tokens.positions_of(self.tokenizer.eot)
         if len(ends) != len(texts) + 1:
             raise DataError(f"{self.path}: val.txt has {len(texts)} stories, its shards {len(ends) - 1}: prepare again")
-        kept = list(zip(texts, ends[:-1], ends[1:], strict=True))[:count]
-        return [EncodedStory(text, tokens.read(int(start) + 1, int(end))) for text, start, end in kept]
+        kept = range(len(texts))
+        if count is not None and count < len(texts):
+            kept = [i * len(texts) // count for i in range(count)]
+        return [EncodedStory(texts[i], tokens.read(int(ends[i]) + 1, int(ends[i + 1]))) for i in kept]
 
     def _verify(self, name: str, checksum: str) -> None:
         path = self.path / name

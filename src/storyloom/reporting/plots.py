@@ -71,7 +71,7 @@ def _draw_losses(
     tokens_at = {row["step"]: row["tokens"] / 1e6 for row in train}
     points = [(tokens_at[row["step"]], row["nats_per_token"]) for row in evaluations]
     if points:
-        label = f"validation, first {evaluations[0]['stories']} stories (last: {points[-1][1]:.3f})"
+        label = f"validation, {evaluations[0]['stories']} stories (last: {points[-1][1]:.3f})"
         axes.plot(*zip(*points, strict=True), "o-", color=ORANGE, markersize=3, label=label)
     limits = [_limit(row) for row in final if "limit_bits_per_byte" in row]
     for limit in limits:

@@ -62,7 +62,7 @@ def _train_sentence(row: dict[str, Any], max_steps: int) -> str:
 def _eval_sentence(row: dict[str, Any]) -> str:
     best = "  (best so far)" if row["is_best"] else ""
     return (
-        f"step {row['step']}  validation, first {row['stories']} stories: {row['nats_per_token']:.4f} nats/token, "
+        f"step {row['step']}  validation, {row['stories']} stories: {row['nats_per_token']:.4f} nats/token, "
         f"{row['bits_per_byte']:.4f} bits/byte{best}"
     )
 
