@@ -108,7 +108,7 @@ def test_the_storybook_passes_with_every_story_between_400_and_1200_bytes() -> N
     [
         ("comfort", '"(Do not cry|Do not cry now)," said {helper}.', "'Do not cry' and 'Do not cry now'"),
         ("friend", "(girl named {+helper:girl}|girl named {+helper}) in a {+wearing} hat", "are alternatives"),
-        ("way", "On the way, {hero.he} saw {elder.hat}.", "has no form 'hat'"),
+        ("way", "On the way, {hero.he} saw {hero.hat}.", "has no form 'hat'"),
         ("told", "{hero} told {helper} all about {place}.", "'place' is referred to but not sure"),
         ("sad", "{moral=none}Oh.", "the fact 'moral' is noted twice"),
     ],

@@ -47,7 +47,7 @@ def test_version_and_stories_change_together() -> None:
     """A change here is a new corpus: losses and limits of older runs no longer compare. Change both on purpose."""
     texts = "\n\n".join(story.text for story in storybook.stories(0, 5))
     digest = hashlib.sha256(texts.encode()).hexdigest()
-    assert (storybook.VERSION, digest[:16]) == ("1-df1326788754", "ca14f26225cdada6")
+    assert (storybook.VERSION, digest[:16]) == ("1-50bc992a34ef", "cf1f35a54a8646e3")
 
 
 @given(index=st.integers(0, 2999), place=st.floats(0, 1, exclude_max=True), mark=st.sampled_from("#Q~\u00e9"))
@@ -90,14 +90,12 @@ def test_a_wrong_name_is_found_where_it_stands() -> None:
 
 
 def test_a_wrong_pronoun_is_found_where_it_stands() -> None:
-    """The second sentence says He or She of the hero."""
-    for story in TOLD[:200]:
-        sentence = re.search(r"\. (He|She) lived", story.text)
-        assert sentence
-        wrong = {"He": "She", "She": "He"}[sentence[1]]
-        assert left(story.text[: sentence.start(1)] + wrong + story.text[sentence.end(1) :]).position == sentence.start(
-            1
-        )
+    """On the way, he or she sees animals; the other pronoun leaves the grammar at its first letter."""
+    met = [(story.text, found) for story in TOLD if (found := re.search(r"On the way, (he|she) ", story.text))]
+    assert len(met) > 1000
+    for text, found in met[:200]:
+        wrong = {"he": "she", "she": "he"}[found[1]]
+        assert left(text[: found.start(1)] + wrong + text[found.end(1) :]).position == found.start(1)
 
 
 def test_log2_probability_agrees_and_refuses() -> None:
@@ -145,8 +143,8 @@ def test_names_places_and_things_agree_all_through() -> None:
         assert facts.thing in story.text
         if facts.plot in toys:
             assert f"to {facts.place}." in story.text
-            colors = re.findall(rf"(?:his|her|the) (\w+) {facts.thing}\b", story.text)
-            assert len(colors) >= 2, story.text
+            colors = re.findall(rf"(?:his|her) (\w+) {facts.thing}\b", story.text)
+            assert colors, story.text
             assert len(set(colors)) == 1, story.text
         assert len(re.findall(rf"named {facts.helper}\b", story.text)) <= 1
 

@@ -35,16 +35,9 @@ def _with_article(words: str, *tags: str) -> tuple[Entity, ...]:
     )
 
 
-# No child, animal or pet shares a name with another, so that a name alone tells who is meant.
-GIRLS = _row(
-    "Mia Lily Anna Rosie Emma Lucy Ella Nora Ruby Grace Sara Molly Clara Alice Zoe Maya Kate Jane", "girl", forms=GIRL
-)
-BOYS = _row(
-    "Tom Ben Sam Max Leo Jack Finn Oscar Noah Hugo Peter Luke Adam Owen Toby Felix Paul Simon", "boy", forms=BOY
-)
-TALKING = _row("Bella Dot Olive Penny Fern", "animal", forms=GIRL) + _row(
-    "Pip Rusty Otis Moss Benny", "animal", forms=BOY
-)
+# Children and the animals that talk have their names from the same rows; nobody has the hero's.
+GIRLS = _row("Mia Lily Anna Rosie Emma Nora Ruby Grace Sara Molly Zoe Kate", "girl", forms=GIRL)
+BOYS = _row("Tom Ben Sam Max Leo Jack Finn Hugo Peter Luke Adam Felix", "boy", forms=BOY)
 ELDERS = _row("mother grandmother aunt", forms=GIRL) + _row("father grandfather uncle", forms=BOY)
 
 ANIMALS = (
@@ -59,12 +52,7 @@ ANIMALS = (
     _one("turtle", "swims", came="swam by"),
     _one("beaver", "swims", came="looked up"),
 )
-BABIES = (
-    _one("duckling", mother="duck", call="quack"),
-    _one("kitten", mother="cat", call="meow"),
-    _one("lamb", mother="sheep", call="baa"),
-    _one("chick", mother="hen", call="cluck"),
-)
+BABIES = _row("duckling kitten lamb chick")
 
 PLACES = (
     *(_one(name, "trees", "walk", at=f"in {name}") for name in ("the park", "the garden", "the forest")),
@@ -77,7 +65,7 @@ PLACES = (
 TOYS = (
     _row("kite plane rocket", "air", "toy")
     + _row("boat ship raft", "water", "toy")
-    + _row("doll car train drum hoop puppet robot truck", "land", "toy", forms=(("breaks", "yes"),))
+    + _row("doll car train drum robot truck", "land", "toy", forms=(("breaks", "yes"),))
     + _row("ball bear", "land", "toy", forms=(("breaks", "no"),))
 )
 FINDS = _row("ring key coin book", "found")
@@ -87,10 +75,10 @@ SEEDS = _kind_of("seed", "bean pumpkin rose sunflower")
 SKILLS = _row("juggle whistle skate climb+trees", "skill")
 ACTS = _row("sing dance read+a+poem tell+a+story", "act")
 CHORES = (
-    _one("hens", "chore", ask="feed my hens", did="fed the hens"),
-    _one("rabbits", "chore", ask="feed my rabbits", did="fed the rabbits"),
-    _one("flowers", "chore", ask="water my flowers", did="watered the flowers"),
-    _one("fish", "chore", ask="feed my fish", did="fed the fish"),
+    _one("hens", "chore", ask="feed my hens"),
+    _one("rabbits", "chore", ask="feed my rabbits"),
+    _one("flowers", "chore", ask="water my flowers"),
+    _one("fish", "chore", ask="feed my fish"),
 )
 CAKES = _kind_of("cake", "apple plum banana carrot honey chocolate")
 SHADOWS = _row("bear wolf dragon giant", "shadow")
@@ -105,64 +93,79 @@ HOBBIES = (
     _one("rhyme", ing="making up rhymes", about="made up a rhyme about"),
     _one("play", ing="playing the piano", about="played a tune about"),
 )
-# Every kind goes with every one of these.
+# Every kind goes with every one of these; only the first begins with a vowel, and stands after no article.
 KINDS = _row("old new big small funny pretty red blue green yellow round strange white brown tall little")
-LIKES = _row("boats stones hats songs books trains trees shells kites flowers birds clocks hills houses shoes maps")
+TOYS_LIKED = _row("boats trains books kites maps clocks hats shoes")
+NATURE = _row("stones trees shells flowers birds hills leaves clouds")
+HOUSEHOLD = _row("songs houses drums bells dolls coats lamps cars")
 
 PETS = _row("cat dog kitten puppy")
-PET_NAMES = _row("Button Biscuit Pepper Cookie Ginger Muffin Patch Socks")
 COLORS = _row("red blue green yellow white purple pink golden", "bright") + _row("brown black")
-TRAITS = _row("kind brave cheerful curious gentle clever quiet friendly lively thoughtful polite merry")
-SNACKS = _with_article("apple pear plum peach sandwich cookie carrot muffin banana bun")
-FOODS = _row(
-    "soup rice bread noodles potatoes carrots beans pancakes dumplings corn cheese pie eggs peas toast pudding"
-)
+TRAITS = _row("brave bold clever lively merry cheerful curious proud")
+MANNERS = _row("kind gentle quiet friendly calm polite shy thankful")
+FRUIT = _with_article("apple pear plum peach banana carrot")
+BAKED = _with_article("cookie muffin bun egg roll pie")
+DINNERS = _row("soup rice bread noodles potatoes toast")
+GREENS = _row("carrots beans corn eggs peas cheese")
+SWEETS = _row("pancakes pie pudding cake plums jam")
 LOOKS = _row("small little young funny fat sleepy hungry busy proud shy noisy friendly", "mood") + _row(
     "brown white gray black spotted", "coat"
 )
-BEASTS = _row("goat cow horse donkey sheep pig hen goose butterfly snail bee pony rooster lizard crow toad")
-DREAMS = _row("castle ship pony dragon whale palace mountain tower bridge fish cloud rainbow island parrot")
+# Rows of things that are named together have nothing in common, so that no list says a word twice.
+CATTLE = _row("goat cow horse donkey sheep pig pony lamb")
+POULTRY = _row("hen goose duck crow swan owl")
+CRAWLERS = _row("bee moth snail toad ant worm")
+SIGHTS = _row("castle ship garden hill tower bridge moon house")
+FLIERS = _row("pony dragon whale fish bird cloud star train")
+DOORS = _row("door roof gate fence")
+YARDS = _row("garden window bench tree")
 
 SLOTS = (
     Slot("hero", GIRLS + BOYS),
-    Slot("helper", GIRLS + BOYS + TALKING, differs_from=("hero",)),
+    Slot("helper", GIRLS + BOYS, differs_from=("hero",)),
     Slot("elder", ELDERS),
     Slot("animal", ANIMALS),
     Slot("baby", BABIES),
     Slot("pet", PETS),
-    Slot("petname", PET_NAMES),
-    Slot("petlook", LOOKS),
     Slot("place", PLACES),
     Slot("thing", TOYS + FINDS + DISHES + SEEDS + SKILLS + ACTS + CHORES + CAKES + SHADOWS),
     Slot("color", COLORS),
-    Slot("trait", TRAITS),
-    Slot("trait2", TRAITS, differs_from=("trait",)),
-    Slot("hobby", HOBBIES),
-    Slot("kind", KINDS),
+    Slot("newcolor", COLORS, differs_from=("color",)),
     Slot("tool", TOOLS),
     Slot("tool2", TOOLS, differs_from=("tool",)),
-    Slot("like", LIKES),
-    Slot("kind2", KINDS, differs_from=("kind",)),
-    Slot("kind3", KINDS, differs_from=("kind", "kind2")),
-    Slot("like2", LIKES, differs_from=("like",)),
-    Slot("like3", LIKES, differs_from=("like", "like2")),
-    Slot("snack", SNACKS),
-    Slot("snack2", SNACKS, differs_from=("snack",)),
-    Slot("food", FOODS),
-    Slot("food2", FOODS, differs_from=("food",)),
-    Slot("look", LOOKS),
-    Slot("food3", FOODS, differs_from=("food", "food2")),
-    Slot("look2", LOOKS, differs_from=("look",)),
-    Slot("look4", LOOKS[:12]),
-    Slot("look5", LOOKS[12:]),
+    Slot("snack", FRUIT),
+    Slot("snack2", BAKED),
+    Slot("hobby", HOBBIES),
+    Slot("topic", TOYS_LIKED + NATURE),
+    Slot("topickind", KINDS),
+    # Words that are said once, drawn by slots so that they come from the same rows.
+    Slot("trait", TRAITS),
+    Slot("manner", MANNERS),
+    Slot("door", DOORS),
+    Slot("doorcolor", COLORS[:8]),
+    Slot("yard", YARDS),
+    Slot("yardkind", KINDS[1:]),
+    Slot("joy", HOBBIES),
+    Slot("like", TOYS_LIKED),
+    Slot("likekind", KINDS),
+    Slot("like2", NATURE),
+    Slot("like2kind", KINDS),
+    Slot("like3", HOUSEHOLD),
+    Slot("like3kind", KINDS),
+    Slot("cattle", CATTLE),
+    Slot("cattlelook", LOOKS),
+    Slot("poultry", POULTRY),
+    Slot("poultrylook", LOOKS),
+    Slot("crawler", CRAWLERS),
+    Slot("crawlerlook", LOOKS),
+    Slot("mood", LOOKS[:12]),
+    Slot("coat", LOOKS[12:]),
     Slot("wearing", COLORS[:8]),
-    Slot("look3", LOOKS, differs_from=("look", "look2")),
-    Slot("beast", BEASTS),
-    Slot("beast2", BEASTS, differs_from=("beast",)),
-    Slot("beast3", BEASTS, differs_from=("beast", "beast2")),
-    Slot("dream", DREAMS),
-    Slot("dreamcolor", COLORS),
-    Slot("dream2", DREAMS, differs_from=("dream",)),
-    Slot("dreamcolor2", COLORS, differs_from=("dreamcolor",)),
-    Slot("newcolor", COLORS, differs_from=("color",)),
+    Slot("dinner", DINNERS),
+    Slot("green", GREENS),
+    Slot("sweet", SWEETS),
+    Slot("sight", SIGHTS),
+    Slot("sightcolor", COLORS),
+    Slot("flier", FLIERS),
+    Slot("fliercolor", COLORS),
 )

@@ -10,17 +10,17 @@ from ..notation import Written
 OPENING: dict[str, Written] = {
     "story": "{hero=@hero}[who]\n[plots]",
     "who": ["[once]", "[home]", "[loves]"],
-    "once": "(Once upon a time|Long ago|Not long ago|Many years ago) there (was|lived) a {+trait} and {+trait2}"
+    "once": "(Once upon a time|Long ago|Not long ago|Many years ago) there (was|lived) a {+trait} and {+manner}"
     " (girl named {+hero:girl}|boy named {+hero:boy}).",
-    "home": "{hero.He} lived in a (small|tall|cozy|little|pretty|round|white|yellow|red|blue|green|pink)"
+    "home": "{hero} lived in a (small|tall|cozy|little|pretty|round|white|yellow|red|blue|green|pink)"
     " (house|cottage|cabin|tower) (by the sea|near the mill|on a quiet street|in the village|behind the"
-    " school|under a big oak|across from the bakery|beside a bridge) with {hero.his} {+elder} and a"
-    " {+petlook} {+pet} called {+petname}.",
-    "loves": "{hero} loved {+kind} {+like}, {+kind2} {+like2}, {+kind3} {+like3} and {+hobby.ing}.",
+    " school|under a big oak|near the shop|beside a bridge) with a {+doorcolor} {+door} and a {+yardkind}"
+    " {+yard}.",
+    "loves": "{hero} loved {+likekind} {+like}, {+like2kind} {+like2}, {+like3kind} {+like3} and {+joy.ing}.",
     "day": "One (sunny|bright|warm|windy|cool|quiet|fresh|lovely|clear|fine|mild|golden)"
     " (morning|afternoon|Saturday|Sunday),",
-    "way": "On the way, {hero.he} (saw|met|passed|greeted) a {+look} {+beast}, a {+look2} {+beast2} and a {+look3}"
-    " {+beast3}.",
+    "way": "On the way, {hero.he} (saw|met|passed|greeted) [beasts].",
+    "beasts": "a {+cattlelook} {+cattle}, a {+poultrylook} {+poultry} and a {+crawlerlook} {+crawler}",
     "child": "(girl named {+helper:girl}|boy named {+helper:boy})",
     "friend": "[child] in a {+wearing} (hat|coat|scarf|shirt)",
 }
@@ -40,34 +40,36 @@ WORDS: dict[str, Written] = {
 
 HELP: dict[str, Written] = {
     "sad": (
-        "{hero} felt (so|very|quite|really) (sad|upset|unhappy|worried|gloomy|lonely).",
+        "{hero} felt (so|very|quite|really) (sad|upset|unhappy|worried|gloomy).",
         "{hero} (began to cry|sat down and sighed|did not know what to do|wanted to cry).",
         "A tear rolled down {hero.his} (cheek|nose|chin|face).",
     ),
     # An animal that talks: the plot draws its kind between `meets` and `named`.
-    "meets": "(Just then|Soon|Suddenly|After a while), a {+look4:mood} {+look5:coat}",
-    "named": "{helper=@helper} named {+helper:animal} {animal.came}. [comfort]",
+    "meets": "(Just then|Soon|Suddenly|After a while), a {+mood} {+coat}",
+    "named": "{helper=@helper} named {+helper} {animal.came}. [comfort]",
     "comfort": '"(Do not worry|Do not be sad|Cheer up|Be brave|Never mind|Do not cry), (I can help|I know what to'
     ' do|I have an idea|I have a plan|we can do it|wait and see)," said {helper} [kindly].',
-    "thanks": '"(Thank you|Thanks|Bless you|Oh, thank you), {helper}, you are (so kind|a true friend|very'
-    ' clever|wonderful|my hero|the best)!" [cried] {hero} [gladly].',
-    "friend_thanks": '"(Thank you|Thanks|Bless you|Oh, thank you), {hero}, you are (so kind|a true friend|very'
-    ' clever|wonderful|my hero|the best)!" [cried] {helper} [gladly].',
+    "thanks": '"(Thank you|Thanks|Bless you|Oh, thank you), {helper}, you are (so kind|a true friend|so'
+    ' good|wonderful|my hero|the best)!" [cried] {hero} [gladly].',
+    "friend_thanks": '"(Thank you|Thanks|Bless you|Oh, thank you), {hero}, you are (so kind|a true friend|so'
+    ' good|wonderful|my hero|the best)!" [cried] {helper} [gladly].',
     "sorry": '"I am (sorry|so sorry|very sorry|really sorry), {helper}," said {hero} [sadly].',
     "play": "They (played|laughed|danced|sang) until (sunset|they were tired|they were hungry|they had to go"
     " home|the sun went down|it was time to eat).",
 }
 
 EVENING: dict[str, Written] = {
-    "told": "At supper, over {+food}, {+food2} and {+food3}, {hero} told {hero.his} {elder} (everything|all about"
-    " it|the whole story|about the day) and got a (big|warm|long|soft) (hug|kiss).",
-    "dreamed": "dreamed of a {+dreamcolor} {+dream} and a {+dreamcolor2} {+dream2}.",
-    "pet": "{petname} (curled up|lay down|slept|rested) (at {hero.his} feet|beside {hero.him}|on the rug|by the fire).",
-    "pet_dream": "[pet] {hero} [dreamed]",
-    "night_thing": "[told] ([pet_dream]|Before bed, {hero} {hobby.about} the {color} {thing}. Then {hero.he}"
-    " [dreamed])",
-    "night_helper": "[told] ([pet_dream]|Before bed, {hero} {hobby.about} {helper}. Then {hero.he} [dreamed])",
-    "night": "[told] [pet_dream]",
+    # Each evening is told in one of three ways; the second needs something to paint or to sing about.
+    "told": "At supper, over {+dinner}, {+green} and {+sweet}, {hero} told {hero.his} {+elder} (everything|all"
+    " about it|the whole story|about the day), and {hero.his} {elder} gave {hero.him} a"
+    " (big|warm|long|soft) (hug|kiss).",
+    "dream": "That night, {hero} fell asleep (by the fire|on the rug|in a warm bed|under the window) and dreamed"
+    " of [dreams].",
+    "dreams": "a {+sightcolor} {+sight} and a {+fliercolor} {+flier}",
+    "night_thing": "([told]|Before bed, {hero} {+hobby.about} the {thing}. Then {hero.he} dreamed of"
+    " [dreams].|[dream])",
+    "night_helper": "([told]|Before bed, {hero} {+hobby.about} {helper}. Then {hero.he} dreamed of [dreams].|[dream])",
+    "night": "([told]|[dream])",
 }
 
 MORALS: dict[str, Written] = {
@@ -80,8 +82,8 @@ MORALS: dict[str, Written] = {
     " easy|it is good to be kind).",
     "of_courage": "{moral=courage}[moral] (brave people are afraid too|fear does not last|everybody is afraid"
     " sometimes|it is good to be brave).",
-    "of_patience": "{moral=patience}[moral] (good things take time|it is good to wait|slow work is good work|it is"
-    " good to try again).",
+    "of_patience": "{moral=patience}[moral] (good things take time|it is good to keep trying|slow work is good"
+    " work|good things come slowly).",
     "of_truth": "{moral=truth}[moral] (it is best to be honest|doing the right thing feels good|honest children"
     " have friends|an honest heart is happy).",
     "of_promise": "{moral=promise}[moral] (a promise is a promise|friends keep a promise|it is good to keep a"
