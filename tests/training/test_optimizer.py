@@ -8,6 +8,10 @@ from storyloom.model import GPT
 from storyloom.training.optimizer import OPTIMIZERS, optimizer_tensors, restore_optimizer
 
 
+def _is_hidden(name: str, parameter: torch.Tensor) -> bool:
+    return name.startswith("blocks.") and parameter.dim() == 2
+
+
 def model_with(**options) -> GPT:
     torch.manual_seed(3)
     return GPT(ModelConfig(vocab_size=53, block_size=23, n_layer=2, n_head=2, n_embd=28, **options))
@@ -66,18 +70,21 @@ def test_two_updates_by_hand():
         torch.testing.assert_close(parameter.detach().double(), expected[name], rtol=1e-5, atol=1e-6)
 
 
-def test_the_memory_is_put_back_to_the_bit():
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_memory_is_put_back_to_the_bit(name):
     settings = TrainConfig(learning_rate=0.07)
     model = model_with(qk_norm=True)
-    optimizer = OPTIMIZERS["adamw"](model, settings)
+    optimizer = OPTIMIZERS[name](model, settings)
     for step in range(3):
         give_gradients(model, seed=step)
         optimizer.step()
     tensors = {name: tensor.clone() for name, tensor in optimizer_tensors(optimizer).items()}
-    assert len(tensors) == 3 * len(list(model.parameters()))  # two moments and a count each
+    matrices = sum(_is_hidden(name, parameter) for name, parameter in model.named_parameters())
+    kept = 3 * len(list(model.parameters()))  # two moments and a count each; Muon has one momentum
+    assert len(tensors) == (kept - 2 * matrices if name == "muon" else kept)
     twin = model_with(qk_norm=True)
     twin.load_state_dict(model.state_dict())
-    restored = OPTIMIZERS["adamw"](twin, settings)
+    restored = OPTIMIZERS[name](twin, settings)
     restore_optimizer(restored, tensors)
     again = optimizer_tensors(restored)
     assert again.keys() == tensors.keys()
@@ -88,10 +95,48 @@ def test_the_memory_is_put_back_to_the_bit():
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
 
 
-def test_before_the_first_update_there_is_nothing_to_keep():
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_before_the_first_update_there_is_nothing_to_keep(name):
     model = model_with()
-    optimizer = OPTIMIZERS["adamw"](model, TrainConfig())
+    optimizer = OPTIMIZERS[name](model, TrainConfig())
     assert optimizer_tensors(optimizer) == {}
     restore_optimizer(optimizer, {})
     give_gradients(model, seed=1)
     optimizer.step()
+
+
+def test_muon_moves_the_blocks_matrices_and_adamw_the_rest():
+    """Two updates with a changed rate, against the library's two optimisers, each on its own share."""
+    settings = TrainConfig(learning_rate=0.07, weight_decay=0.3)
+    model, twin = model_with(qk_norm=True), model_with(qk_norm=True)
+    optimizer = OPTIMIZERS["muon"](model, settings)
+    named = list(twin.named_parameters())
+    muon = torch.optim.Muon(
+        [p for name, p in named if _is_hidden(name, p)], lr=0.07, weight_decay=0.3, adjust_lr_fn="match_rms_adamw"
+    )
+    rest = [p for name, p in named if not _is_hidden(name, p)]
+    adamw = torch.optim.AdamW(rest, lr=0.07, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    for step, rate in enumerate([0.07, 0.013]):
+        for group in (*optimizer.param_groups, *muon.param_groups, *adamw.param_groups):
+            group["lr"] = rate
+        for each in (model, twin):
+            give_gradients(each, seed=step)
+        for each in (optimizer, muon, adamw):
+            each.step()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+    optimizer.zero_grad()
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_muons_update_is_orthogonal():
+    """All singular values of an update are near one size (Newton and Schulz leave them within 0.7 to 1.2 of it)."""
+    model = model_with()
+    before = model.blocks[0].mlp.down.weight.detach().clone()
+    optimizer = OPTIMIZERS["muon"](model, TrainConfig(learning_rate=0.07, weight_decay=0.0))
+    give_gradients(model, seed=5)
+    optimizer.step()
+    update = before - model.blocks[0].mlp.down.weight.detach()
+    size = 0.07 * 0.2 * max(update.shape) ** 0.5  # match_rms_adamw: 0.2 sqrt(longer side)
+    values = torch.linalg.svdvals(update) / size
+    assert values.min() > 0.6
+    assert values.max() < 1.3

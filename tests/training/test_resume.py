@@ -32,14 +32,20 @@ def die_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(Trainer, "update", dying)
 
 
-KINDS = [("fp32", "stream"), ("fp32", "padded"), ("bf16", "stream"), ("bf16", "padded")]
+KINDS = [
+    ("fp32", "stream", "adamw"),
+    ("fp32", "padded", "muon"),
+    ("bf16", "stream", "muon"),
+    ("bf16", "padded", "adamw"),
+]
 
 
-@pytest.mark.parametrize(("precision", "rows"), KINDS)
+@pytest.mark.parametrize(("precision", "rows", "optimizer"), KINDS)
 def test_a_run_that_dies_again_and_again_ends_with_the_same_bits(
-    tmp_path, tiny_file, short_data, monkeypatch, computed, precision, rows
+    tmp_path, tiny_file, short_data, monkeypatch, computed, precision, rows, optimizer
 ):
     settings = [
+        f"train.optimizer={optimizer}",
         f"train.precision={precision}",
         f"data.rows={rows}",
         "model.dropout=0.1",

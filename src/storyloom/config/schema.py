@@ -148,8 +148,8 @@ class TrainConfig(Settings):
     """The learning rate after the warm-up."""
     decay_fraction: float = Field(default=0.5, gt=0, le=1)
     """Share of all updates over which `trapezoid` falls linearly to `min_lr` at the end."""
-    optimizer: Literal["adamw"] = "adamw"
-    """The optimiser."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """The optimiser; `muon` moves the blocks' matrices by Muon and all else by AdamW, at one learning rate."""
     weight_decay: float = Field(default=0.1, ge=0)
     """Decoupled weight decay of matrices; gains, biases and embeddings have none."""
     grad_clip: float | None = Field(default=1.0, gt=0)

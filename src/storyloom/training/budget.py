@@ -49,8 +49,8 @@ def choose_max_steps(config: Config, data: Data, runtime: Runtime, minutes: floa
 def _steps_within(seconds: float, trainer: Trainer, settings: TrainConfig, data: Data, started: float) -> int:
     """Updates that fit into the time left, when evaluations and samples on the way and the end are counted in."""
     step = _step_seconds(trainer)
-    evaluation = _seconds(trainer.evaluate)
     sample = _seconds(trainer.sample)
+    evaluation = _seconds(trainer.evaluate)
     final = evaluation * data.manifest["val"]["stories"] / len(trainer.eval_stories)
     left = seconds - (time.perf_counter() - started) - final - evaluation
     steps = math.floor(left / (step + evaluation / settings.eval_interval + sample / settings.sample_interval))

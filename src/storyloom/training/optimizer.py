@@ -1,6 +1,7 @@
 """Which parameters are updated how, and an optimiser's state as plain tensors."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,60 @@ def adamw(model: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS, fused=True)
 
 
-OPTIMIZERS: dict[str, Callable[[nn.Module, TrainConfig], torch.optim.Optimizer]] = {"adamw": adamw}
+class MuonWithAdamW:
+    """Muon for the blocks' matrices, AdamW for embeddings, head and gains; one memory, one learning rate.
+
+    Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. Its updates are scaled to AdamW's
+    root mean square (Liu et al., 2025, arXiv 2502.16982), so that one learning rate serves both.
+
+    Args:
+        model: whose parameters are updated.
+        settings: `learning_rate` and `weight_decay`.
+    """
+
+    def __init__(self, model: nn.Module, settings: TrainConfig) -> None:
+        named = list(model.named_parameters())
+        hidden = [parameter for name, parameter in named if _decays(name, parameter)]
+        others = [parameter for name, parameter in named if not _decays(name, parameter)]
+        self._muon = torch.optim.Muon(
+            hidden, lr=settings.learning_rate, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
+        self._adamw = torch.optim.AdamW(others, lr=settings.learning_rate, betas=BETAS, weight_decay=0.0, fused=True)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Both optimisers' groups."""
+        return [*self._muon.param_groups, *self._adamw.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients."""
+        self._muon.zero_grad(set_to_none)
+        self._adamw.zero_grad(set_to_none)
+
+    def step(self) -> None:
+        """Update all parameters."""
+        self._muon.step()
+        self._adamw.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both memories under one count of parameters, Muon's first."""
+        muon, adamw = self._muon.state_dict(), self._adamw.state_dict()
+        first = len(muon["param_groups"][0]["params"])
+        return {"state": muon["state"] | {first + index: values for index, values in adamw["state"].items()}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put back what `state_dict` gave."""
+        muon, adamw = self._muon.state_dict(), self._adamw.state_dict()
+        first = len(muon["param_groups"][0]["params"])
+        state = state_dict["state"]
+        self._muon.load_state_dict({**muon, "state": {i: v for i, v in state.items() if i < first}})
+        self._adamw.load_state_dict({**adamw, "state": {i - first: v for i, v in state.items() if i >= first}})
+
+
+OPTIMIZERS: dict[str, Callable[[nn.Module, TrainConfig], torch.optim.Optimizer]] = {
+    "adamw": adamw,
+    "muon": MuonWithAdamW,
+}
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
