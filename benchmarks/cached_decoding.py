@@ -1,7 +1,7 @@
 """How much faster telling is with the key-value cache than without: medians of alternating runs, as JSON.
 
-Run with `python benchmarks/cached_decoding.py [PRESET] [VOCAB_SIZE]`; the weights are random, as speed does not ask what is
-told. Without the cache every token costs a full forward pass over all tokens so far, as in the plainest generate loop.
+Run with `python benchmarks/cached_decoding.py [PRESET]`; the weights are random, as speed does not ask what is told.
+Without the cache every token costs a full forward pass over all tokens so far, as in the plainest generate loop.
 """
 
 import json
@@ -49,10 +49,11 @@ def seconds(action: Callable[[GPT, int], list[int]], model: GPT) -> float:
     return time.perf_counter() - start
 
 
-def measure(preset: str = "laptop", vocab_size: int = 2048) -> dict[str, object]:
+def measure(preset: str) -> dict[str, object]:
     """Median tokens/s of both ways, and the median of the rounds' ratios."""
     torch.manual_seed(0)
-    config = load_preset(preset).model.with_(vocab_size=vocab_size)
+    settings = load_preset(preset)
+    config = settings.model.with_(vocab_size=settings.data.vocab_size)
     model = GPT(config).eval()
     within_block = min(NEW_TOKENS, config.block_size - 1)
     assert tell_cached(model, within_block) == tell_recomputed(model, within_block)
@@ -71,5 +72,4 @@ def measure(preset: str = "laptop", vocab_size: int = 2048) -> dict[str, object]
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    print(json.dumps(measure(*arguments[:1], *map(int, arguments[1:2])), indent=2))
+    print(json.dumps(measure(sys.argv[1] if len(sys.argv) > 1 else "laptop"), indent=2))

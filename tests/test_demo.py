@@ -55,7 +55,7 @@ def test_goes_the_whole_way(small, tmp_path):
     assert [line[:2] for line in said] == ["1.", "  ", "2.", "3."]
     assert "for 0.5 minutes" in said[2]
     teller = storyloom.load(result.run.path)
-    told = {name: teller.tell("", strategy=name, seed=1, max_new_tokens=13) for name in STRATEGIES}
+    told = {name: teller.tell("", strategy=name, seed=seed, max_new_tokens=13) for seed, name in enumerate(STRATEGIES)}
     assert result.stories == told
     assert result.run.path == tmp_path / "X" / "run"
     assert result.plot == tmp_path / "X" / "run" / "loss.png"

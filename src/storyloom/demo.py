@@ -69,7 +69,7 @@ def run_demo(
     figures = read_rows(run.path / "metrics.jsonl", "final")[-1]
     teller = load(run.path)
     say("3. It tells stories, and the grammar reads them.")
-    stories = {name: teller.tell(PROMPT, strategy=name, seed=1) for name in STRATEGIES}
+    stories = {name: teller.tell(PROMPT, strategy=name, seed=seed) for seed, name in enumerate(STRATEGIES)}
     share, departures = check_grammar(teller)
     return Demo(run, figures, stories, share, departures, plot_losses(run))
 

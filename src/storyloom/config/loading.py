@@ -103,14 +103,11 @@ def apply_settings(config: Config, settings: Iterable[str]) -> Config:
 
 def _config(groups: dict[str, Any]) -> Config:
     """Settings as they stand in a file."""
-    return Config(
-        **{
-            group: {name: None if value == NONE else value for name, value in settings.items()}
-            if isinstance(settings, dict)
-            else settings  # no table: refused by Config, with its name
-            for group, settings in groups.items()
-        }
-    )
+    read: dict[str, Any] = {}
+    for group, settings in groups.items():
+        is_table = isinstance(settings, dict)  # anything else is refused by Config, with its name
+        read[group] = {k: None if v == NONE else v for k, v in settings.items()} if is_table else settings
+    return Config(**read)
 
 
 def _value(text: str) -> Any:

@@ -12,7 +12,7 @@ from storyloom.training.trainer import Trainer
 
 PROBE_SECONDS = 3.0
 PROBE_STEPS = 5
-PROBE_WARMUP = 3
+PROBE_WARMUP = 10  # the first updates are slower: memory is still being laid out
 UNKNOWN_STEPS = 1_000_000  # while probing; decides nothing but the probe's learning rate
 
 

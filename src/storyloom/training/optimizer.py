@@ -1,7 +1,7 @@
 """Which parameters are updated how, and an optimiser's state as plain tensors."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,22 @@ from storyloom.config import TrainConfig
 BETAS = (0.9, 0.95)  # a shorter second memory than Adam's 0.999: small models move fast early on (as GPT-3 chose)
 
 
-def adamw(model: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
+class Optimizer(Protocol):
+    """What the trainer asks of an optimiser; PyTorch's own answer to it."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]: ...  # noqa: D102
+
+    def zero_grad(self, set_to_none: bool = True) -> None: ...  # noqa: D102
+
+    def step(self) -> Any: ...  # noqa: D102
+
+    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...  # noqa: D102
+
+
+def adamw(model: nn.Module, settings: TrainConfig) -> Optimizer:
     """AdamW (Loshchilov and Hutter, 2017, arXiv 1711.05101); only the blocks' matrices decay."""
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     decays = [parameter for name, parameter in named if _decays(name, parameter)]
@@ -70,19 +85,19 @@ class MuonWithAdamW:
         self._adamw.load_state_dict({**adamw, "state": {i - first: v for i, v in state.items() if i >= first}})
 
 
-OPTIMIZERS: dict[str, Callable[[nn.Module, TrainConfig], torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[[nn.Module, TrainConfig], Optimizer]] = {
     "adamw": adamw,
     "muon": MuonWithAdamW,
 }
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimiser's memory as `index.name` -> tensor; its settings come from the configuration again."""
     state = optimizer.state_dict()["state"]
     return {f"{index}.{name}": value.cpu() for index, values in state.items() for name, value in values.items()}
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` took out."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
