@@ -50,6 +50,7 @@ class GPT(nn.Module):
     Args:
         config: with `vocab_size` filled in. The initial weights come from PyTorch's global generator.
 
+    >>> import torch
     >>> model = GPT(ModelConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=32))
     >>> model(torch.tensor([[1, 2, 3]])).shape
     torch.Size([1, 3, 11])
