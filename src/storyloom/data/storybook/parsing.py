@@ -9,11 +9,11 @@ It does not know what a story means, nor how likely a text outside the grammar i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from .grammar import Choose, Decide, Draw, Entity, Grammar, Node, Note, Refer, Sequence, Text
+from .grammar import Choose, Decide, Draw, Grammar, Node, Note, Refer, Sequence, Text
 from .openings import Given, Opening, Openings
-from .telling import DrawTables, probability_table
+from .telling import DrawTables, Progress, decide, note, probability_table, sequence
 
 EXCERPT = 24
 """Characters shown of what was expected and of what was found."""
@@ -33,14 +33,11 @@ class LeftError(Exception):
 
 
 @dataclass
-class Parsing:
-    """A text on its way through the grammar: the position reached, slots, facts, and the account in bits."""
+class Parsing(Progress):
+    """A text on its way through the grammar: the position reached."""
 
     text: str
     position: int = 0
-    slots: dict[str, Entity] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)
-    bits: float = 0.0
 
 
 Step = Callable[[Parsing], None]
@@ -78,10 +75,10 @@ class Parser:
         if isinstance(node, Choose):
             return self._choose(node)
         if isinstance(node, Sequence):
-            return _sequence([self._step(each) for each in node.nodes])
+            return sequence([self._step(each) for each in node.nodes])
         if isinstance(node, Decide):
-            return _decide(node, {value: self._step(option) for value, option in node.options})
-        return _note(node) if isinstance(node, Note) else self._scene(node.name)
+            return decide(node, {value: self._step(option) for value, option in node.options})
+        return note(node) if isinstance(node, Note) else self._scene(node.name)
 
     def _choose(self, node: Choose) -> Step:
         steps = [self._step(alternative) for _, alternative in node.alternatives]
@@ -219,31 +216,5 @@ def _refer(node: Refer) -> Step:
 
     def step(parsing: Parsing) -> None:
         _match(parsing, parsing.slots[slot].form(form))
-
-    return step
-
-
-def _sequence(steps: list[Step]) -> Step:
-    def step(parsing: Parsing) -> None:
-        for each in steps:
-            each(parsing)
-
-    return step
-
-
-def _decide(node: Decide, options: dict[str, Step]) -> Step:
-    slot, form = node.slot, node.form
-
-    def step(parsing: Parsing) -> None:
-        options[parsing.slots[slot].form(form)](parsing)
-
-    return step
-
-
-def _note(node: Note) -> Step:
-    fact, value = node.fact, node.value
-
-    def step(parsing: Parsing) -> None:
-        parsing.facts[fact] = value
 
     return step

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import log2
+from typing import TypeVar
 
 from .grammar import Choose, Decide, Draw, Entity, Grammar, Node, Note, Refer, Sequence, Text
 
@@ -42,15 +43,54 @@ def collision_table(weights: list[int]) -> Table:
     return [part / total for part in accumulate(squares)], [bits] * len(weights)
 
 
-@dataclass
-class Telling:
-    """A story on its way: what has been said, who fills which slot, the facts, and the account in bits."""
+@dataclass(kw_only=True)
+class Progress:
+    """What telling and parsing know on their way: who fills which slot, the facts, and the account in bits."""
 
-    uniform: Callable[[], float]
-    said: list[str] = field(default_factory=list)
     slots: dict[str, Entity] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     bits: float = 0.0
+
+
+P = TypeVar("P", bound=Progress)
+
+
+def sequence(steps: list[Callable[[P], None]]) -> Callable[[P], None]:
+    """One step after the other."""
+
+    def step(progress: P) -> None:
+        for each in steps:
+            each(progress)
+
+    return step
+
+
+def decide(node: Decide, options: dict[str, Callable[[P], None]]) -> Callable[[P], None]:
+    """The option that an earlier draw has decided."""
+    slot, form = node.slot, node.form
+
+    def step(progress: P) -> None:
+        options[progress.slots[slot].form(form)](progress)
+
+    return step
+
+
+def note(node: Note) -> Callable[[Progress], None]:
+    """A fact that the text has shown."""
+    fact, value = node.fact, node.value
+
+    def step(progress: Progress) -> None:
+        progress.facts[fact] = value
+
+    return step
+
+
+@dataclass
+class Telling(Progress):
+    """A story on its way: what has been said."""
+
+    uniform: Callable[[], float]
+    said: list[str] = field(default_factory=list)
 
 
 Step = Callable[[Telling], None]
@@ -98,10 +138,10 @@ class Teller:
         if isinstance(node, Choose):
             return self._choose(node)
         if isinstance(node, Sequence):
-            return _sequence([self._step(each) for each in node.nodes])
+            return sequence([self._step(each) for each in node.nodes])
         if isinstance(node, Decide):
-            return _decide(node, {value: self._step(option) for value, option in node.options})
-        return _note(node) if isinstance(node, Note) else self._scene(node.name)
+            return decide(node, {value: self._step(option) for value, option in node.options})
+        return note(node) if isinstance(node, Note) else self._scene(node.name)
 
     def _choose(self, node: Choose) -> Step:
         steps = [self._step(alternative) for _, alternative in node.alternatives]
@@ -158,31 +198,5 @@ def _refer(node: Refer) -> Step:
 
     def step(telling: Telling) -> None:
         telling.said.append(telling.slots[slot].form(form))
-
-    return step
-
-
-def _sequence(steps: list[Step]) -> Step:
-    def step(telling: Telling) -> None:
-        for each in steps:
-            each(telling)
-
-    return step
-
-
-def _decide(node: Decide, options: dict[str, Step]) -> Step:
-    slot, form = node.slot, node.form
-
-    def step(telling: Telling) -> None:
-        options[telling.slots[slot].form(form)](telling)
-
-    return step
-
-
-def _note(node: Note) -> Step:
-    fact, value = node.fact, node.value
-
-    def step(telling: Telling) -> None:
-        telling.facts[fact] = value
 
     return step
