@@ -151,13 +151,13 @@ class TrainConfig(Settings):
     optimizer: Literal["adamw", "muon"] = "adamw"
     """The optimiser; `muon` moves the blocks' matrices by Muon and all else by AdamW, at one learning rate."""
     weight_decay: float = Field(default=0.1, ge=0)
-    """Decoupled weight decay of matrices; gains, biases and embeddings have none."""
+    """Decoupled weight decay of the blocks' matrices; embeddings, head, gains and biases have none."""
     grad_clip: float | None = Field(default=1.0, gt=0)
     """Clip the gradient's global norm to this; None never clips. The norm before clipping is logged."""
     precision: Precision = "auto"
     """Arithmetic of the forward and backward pass; weights stay fp32. `auto`: bf16 where a short probe is faster."""
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads; None takes one for each physical core."""
+    """CPU threads; None takes one for each core that this process may use."""
     eval_interval: int = Field(default=250, ge=1)
     """Updates between two evaluations (and possible `best` checkpoints)."""
     eval_stories: int = Field(default=200, ge=1)

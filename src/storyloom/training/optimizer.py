@@ -28,9 +28,7 @@ class Optimizer(Protocol):
 
 def adamw(model: nn.Module, settings: TrainConfig) -> Optimizer:
     """AdamW (Loshchilov and Hutter, 2017, arXiv 1711.05101); only the blocks' matrices decay."""
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    decays = [parameter for name, parameter in named if _decays(name, parameter)]
-    others = [parameter for name, parameter in named if not _decays(name, parameter)]
+    decays, others = _split(model)
     groups = [{"params": decays, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS, fused=True)
 
@@ -47,9 +45,7 @@ class MuonWithAdamW:
     """
 
     def __init__(self, model: nn.Module, settings: TrainConfig) -> None:
-        named = list(model.named_parameters())
-        hidden = [parameter for name, parameter in named if _decays(name, parameter)]
-        others = [parameter for name, parameter in named if not _decays(name, parameter)]
+        hidden, others = _split(model)
         self._muon = torch.optim.Muon(
             hidden, lr=settings.learning_rate, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw"
         )
@@ -106,5 +102,10 @@ def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-def _decays(name: str, parameter: Tensor) -> bool:
-    return parameter.dim() >= 2 and name.startswith("blocks.")
+def _split(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The blocks' matrices, and all other parameters, each in the model's order."""
+    hidden: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        (hidden if parameter.dim() >= 2 and name.startswith("blocks.") else others).append(parameter)
+    return hidden, others
