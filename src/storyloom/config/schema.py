@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from storyloom.errors import ConfigError, nearest
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Rows = Literal["stream", "padded"]
 
 
@@ -39,15 +39,27 @@ class DataConfig(Settings):
     """How stories become token ids."""
 
     tokenizer: str = "bpe"
-    """`char`, `bpe` (trained on the stories), or the path of a `tokenizer.json`."""
+    """`char`, `bpe` (both made from the stories), `gpt2`, or the path of a `tokenizer.json`."""
     vocab_size: int = Field(default=4096, ge=2, le=1_000_000)
-    """Entries of a trained BPE vocabulary, the end-of-text token included; `char` and files bring their own number."""
+    """Entries of a trained BPE vocabulary, the end-of-text token included; all other tokenizers bring their own number."""
+    column: str = "text"
+    """The field of `.jsonl` lines, and the column of `.parquet` files and hub data sets, that holds the stories."""
+    clean: bool = False
+    """Repair broken characters and white space, and drop stories that are empty or stood before."""
+    strict_characters: bool = False
+    """With `clean`: keep only ASCII letters, digits, `.,!?;:'"` and white space, and no empty lines."""
     limit_mb: float | None = Field(default=None, gt=0)
     """Read only the first so many megabytes (1e6 UTF-8 bytes) of stories; None reads all."""
     val_fraction: float = Field(default=0.1, gt=0, lt=1)
     """Share of the stories held out for validation where no validation file is named."""
     rows: Rows = "stream"
     """`stream`: windows over the joined stories; `padded`: one story a row, cut or padded to the block."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.strict_characters and not self.clean:
+            raise ValueError("strict_characters is a part of cleaning, but clean = False: set clean as well")
+        return self
 
 
 class ModelConfig(Settings):
@@ -148,14 +160,16 @@ class TrainConfig(Settings):
     """The learning rate after the warm-up."""
     decay_fraction: float = Field(default=0.5, gt=0, le=1)
     """Share of all updates over which `trapezoid` falls linearly to `min_lr` at the end."""
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    optimizer: Literal["adam", "adamw", "muon"] = "adamw"
     """The optimiser; `muon` moves the blocks' matrices by Muon and all else by AdamW, at one learning rate."""
     weight_decay: float = Field(default=0.1, ge=0)
-    """Decoupled weight decay of the blocks' matrices; embeddings, head, gains and biases have none."""
+    """Weight decay of the blocks' matrices, decoupled (but for `adam`); embeddings, head, gains and biases have none."""
     grad_clip: float | None = Field(default=1.0, gt=0)
     """Clip the gradient's global norm to this; None never clips. The norm before clipping is logged."""
     precision: Precision = "auto"
     """Arithmetic of the forward and backward pass; weights stay fp32. `auto`: bf16 where a short probe is faster."""
+    compile: bool | Literal["auto"] = "auto"
+    """Compile the training step. `auto`: where a compiler is present and a probe says that it pays for this run."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads; None takes one for each core that this process may use."""
     eval_interval: int = Field(default=250, ge=1)
@@ -164,6 +178,10 @@ class TrainConfig(Settings):
     """Validation stories evaluated on the way (spread evenly, always the same); at the end all are."""
     sample_interval: int = Field(default=500, ge=1)
     """Updates between two sample stories."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop early after so many evaluations in a row without a lower validation loss; None never does."""
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Evaluate and keep an exponential moving average of the weights with this decay an update; None keeps the weights."""
     checkpoint_interval: int = Field(default=250, ge=1)
     """Updates between two `last` checkpoints."""
     seed: int = Field(default=1337, ge=0, lt=2**63)
