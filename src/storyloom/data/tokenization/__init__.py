@@ -13,6 +13,7 @@ import tokenizers
 
 from storyloom.data.tokenization.bpe import BPETokenizer
 from storyloom.data.tokenization.characters import CharTokenizer
+from storyloom.data.tokenization.gpt2 import GPT2Tokenizer
 from storyloom.data.tokenization.tokenizer import EOT, StreamingDecoder, Tokenizer
 from storyloom.errors import TokenizerError, nearest
 
@@ -21,25 +22,27 @@ __all__ = [
     "TOKENIZERS",
     "BPETokenizer",
     "CharTokenizer",
+    "GPT2Tokenizer",
     "StreamingDecoder",
     "Tokenizer",
     "load_tokenizer",
     "train_tokenizer",
 ]
 
-TOKENIZERS: dict[str, type[Tokenizer]] = {"char": CharTokenizer, "bpe": BPETokenizer}
+TOKENIZERS: dict[str, type[Tokenizer]] = {"char": CharTokenizer, "bpe": BPETokenizer, "gpt2": GPT2Tokenizer}
+_KINDS_OF_FILE: tuple[type[Tokenizer], ...] = (CharTokenizer, BPETokenizer)  # a saved GPT-2 is a BPE like any other
 
 
 def train_tokenizer(kind: str, stories: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Make a tokenizer of a kind (`char`, `bpe`) for some stories, or read the one in a file.
+    """Make a tokenizer of a kind (`char`, `bpe`, `gpt2`) for some stories, or read the one in a file.
 
     Args:
         kind: a key of `TOKENIZERS`, or the path of a `tokenizer.json`.
-        stories: read once, in order; not at all for a file.
-        vocab_size: entries of a trained vocabulary, the end-of-text token included.
+        stories: read once, in order; not at all for GPT-2's or a file.
+        vocab_size: entries of a trained BPE, the end-of-text token included; the others bring their own number.
 
     Raises:
-        TokenizerError: the kind is unknown (the nearest one is named), or the vocabulary impossible.
+        TokenizerError: the kind is unknown (the nearest one is named), the vocabulary impossible or out of reach.
     """
     if kind in TOKENIZERS:
         return TOKENIZERS[kind].train(stories, vocab_size)
@@ -58,7 +61,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
         raise TokenizerError(f"no tokenizer at {path}: `storyloom prepare` makes one") from None
     except Exception as error:  # the library raises bare Exception for a file it cannot read
         raise TokenizerError(f"cannot read the tokenizer {path}: {error}") from None
-    for kind in TOKENIZERS.values():
+    for kind in _KINDS_OF_FILE:
         if kind.model_type == model_type:
             try:
                 return kind(backend)

@@ -33,9 +33,7 @@ class BPETokenizer(Tokenizer):
             raise TokenizerError(
                 f"vocab_size = {vocab_size} is too small for a byte-level BPE: at least {smallest}, 256 bytes and {EOT}"
             )
-        backend = tokenizers.Tokenizer(models.BPE())
-        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-        backend.decoder = decoders.ByteLevel()
+        backend = byte_level(models.BPE())
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             special_tokens=[EOT],
@@ -46,7 +44,7 @@ class BPETokenizer(Tokenizer):
         return cls(backend)
 
     def _spell(self) -> list[bytes]:
-        byte_of = {character: byte for byte, character in _printable_bytes().items()}
+        byte_of = {character: byte for byte, character in printable_bytes().items()}
         spelled = [b""] * self.vocab_size
         for token, i in self._backend.get_vocab(with_added_tokens=False).items():
             if i != self.eot:
@@ -54,8 +52,20 @@ class BPETokenizer(Tokenizer):
         return spelled
 
 
-def _printable_bytes() -> dict[int, str]:
-    """GPT-2's table of each byte as a printable character, since BPE files hold text."""
+def byte_level(model: models.BPE) -> tokenizers.Tokenizer:
+    """A BPE over the bytes of the words that GPT-2's pattern finds."""
+    backend = tokenizers.Tokenizer(model)
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    backend.decoder = decoders.ByteLevel()
+    return backend
+
+
+def printable_bytes() -> dict[int, str]:
+    """GPT-2's table of each byte as a printable character, since BPE files hold text.
+
+    >>> printable_bytes()[ord("a")], printable_bytes()[ord(" ")]
+    ('a', 'Ġ')
+    """
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(others)}
