@@ -30,6 +30,7 @@ learning_rate = 3e-3
 warmup_steps = 2
 precision = "fp32"
 threads = 1
+compile = false
 eval_interval = 5
 eval_stories = 3
 sample_interval = 7

@@ -8,7 +8,7 @@ import pytest
 from storyloom.config import Config, apply_settings, load_config
 from storyloom.errors import ConfigError
 from storyloom.training import budget
-from storyloom.training.budget import choose_max_steps
+from storyloom.training.budget import make_plan
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def steps(tiny_file, short_data, make_trainer):
     def choose(*settings: str, minutes: float | None = None, started: float = 0.0) -> int:
         config = apply_settings(load_config(tiny_file)[0], ["train.max_steps=none", *settings])
         model = config.model.with_(vocab_size=short_data.tokenizer.vocab_size)
-        return choose_max_steps(config.with_(model=model), short_data, runtime, minutes, started)
+        return make_plan(config.with_(model=model), short_data, runtime, minutes, started).max_steps
 
     return choose
 

@@ -21,7 +21,7 @@ TRAIN = {
     "epoch": 0.519,
 }
 START = {"kind": "start", "step": 3, "max_steps": 11, "parameters": 2_410_000, "device": "cpu"}
-START |= {"precision": "bf16", "threads": 2}
+START |= {"precision": "bf16", "threads": 2, "compiled": True}
 
 
 class Screen(io.StringIO):
@@ -54,7 +54,7 @@ def test_elsewhere_a_line_every_ten_seconds(monkeypatch, clock):
         line(TRAIN | {"step": step})
         clock[0] += 1.0
     lines = screen.getvalue().split("\n")[:-1]
-    assert lines[0] == "training 2.41M parameters from step 3 to 11 on cpu in bf16, 2 threads"
+    assert lines[0] == "training 2.41M parameters from step 3 to 11 on cpu in bf16, 2 threads, compiled"
     assert [text.split()[1] for text in lines[1:]] == ["1/11", "11/11", "21/11"]
     assert lines[1] == (
         "step 1/11  loss 2.346 nats/token (1.234 bits/byte)  lr 1.23e-03  grad 0.57  12,346 tokens/s  epoch 0.52"

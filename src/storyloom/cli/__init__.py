@@ -7,6 +7,7 @@ after Ctrl-C.
 
 import os
 import sys
+from contextlib import suppress
 from typing import Any, TextIO
 
 import typer
@@ -109,6 +110,8 @@ def _usage_sentence(error: Any, words: list[str]) -> str:
 
 
 def _complain(message: str, status: int) -> int:
-    """One line on standard error."""
-    sys.stderr.write(f"storyloom: {' '.join(message.split())}\n")
+    """One line on standard error; nobody hears it where the terminal is closed."""
+    with suppress(OSError):
+        sys.stderr.write(f"storyloom: {' '.join(message.split())}\n")
+        sys.stderr.flush()
     return status

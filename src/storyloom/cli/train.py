@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,8 @@ class Interrupted(Exception):
 
 def interruption(run: Path) -> Interrupted:
     """What to say after Ctrl-C: how to go on with a run, where there is one by now."""
-    sys.stderr.write("\n")  # the live line may be open
+    with suppress(OSError):  # the terminal may be closed
+        sys.stderr.write("\n")  # the live line may be open
     if not (run / "config.toml").is_file():
         return Interrupted("interrupted before the first step: nothing was kept, so give the same command again")
     return Interrupted(f"interrupted; to go on: {shlex.join(['storyloom', 'train', '--out', str(run), '--resume'])}")
@@ -31,12 +33,22 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Wall-clock time for all of it.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Start from this run's best weights, with its model's settings.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the very same run.")] = False,
 ) -> None:
     """Train a model, or go on with a run."""
     try:
         run = storyloom.train(
-            data, out=out, preset=preset, config=config, settings=settings or [], minutes=minutes, resume=resume
+            data,
+            out=out,
+            preset=preset,
+            config=config,
+            settings=settings or [],
+            minutes=minutes,
+            init=init,
+            resume=resume,
         )
     except KeyboardInterrupt:
         raise interruption(out) from None

@@ -9,6 +9,7 @@ many minutes, to which loss, by which command.
 import tomllib
 from collections.abc import Iterable
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from storyloom.errors import ConfigError, nearest
 from storyloom.files import write_text
 
 NONE = "none"
+FORMAT = 1  # of what stands in a run's config.toml, and with it of the run
 
 
 def preset_names() -> list[str]:
@@ -53,7 +55,11 @@ def load_preset(name: str) -> Config:
 
 
 def load_config(path: Path) -> tuple[Config, dict[str, Any]]:
-    """Read a TOML configuration; returns it with its `[run]` table, where a trained run keeps what it was made from."""
+    """Read a TOML configuration; returns it with its `[run]` table, where a trained run keeps what it was made from.
+
+    Raises:
+        ConfigError: the file is missing, no TOML, has unknown settings, or is a run's of another version's format.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -65,8 +71,25 @@ def load_config(path: Path) -> tuple[Config, dict[str, Any]]:
             f"cannot read the configuration {path}: byte {error.start + 1} is not UTF-8; save it as UTF-8"
         ) from None
     groups = _parse(text, str(path))
-    run = groups.pop("run", {})
-    return _config(groups), run
+    run = groups.pop("run", None)
+    return (_config(groups), {}) if run is None else (_config_of_run(path, groups, run), run)
+
+
+def _config_of_run(path: Path, groups: dict[str, Any], run: dict[str, Any]) -> Config:
+    """The settings of a trained run, which another version of storyloom may have written."""
+    found = run.pop("format", None)
+    ours, theirs = version("storyloom"), run.get("storyloom")
+    if found != FORMAT:
+        raise ConfigError(
+            f"{path} has format {found} (storyloom {theirs}), this storyloom, {ours}, reads format {FORMAT}: take the "
+            "version that made it, or train again"
+        )
+    try:
+        return _config(groups)
+    except ConfigError as error:
+        if theirs in (None, ours):
+            raise
+        raise ConfigError(f"{path} was made by storyloom {theirs}, this is {ours}: {error}") from None
 
 
 def save_config(path: Path, config: Config, run: dict[str, Any]) -> None:
@@ -80,7 +103,7 @@ def save_config(path: Path, config: Config, run: dict[str, Any]) -> None:
         }
         for group, settings in config.model_dump().items()
     }
-    write_text(path, tomli_w.dumps({"run": run, **groups}))
+    write_text(path, tomli_w.dumps({"run": {"format": FORMAT, **run}, **groups}))
 
 
 def apply_settings(config: Config, settings: Iterable[str]) -> Config:

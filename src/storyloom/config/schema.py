@@ -41,7 +41,7 @@ class DataConfig(Settings):
     tokenizer: str = "bpe"
     """`char`, `bpe` (both made from the stories), `gpt2`, or the path of a `tokenizer.json`."""
     vocab_size: int = Field(default=4096, ge=2, le=1_000_000)
-    """Entries of a trained BPE vocabulary, the end-of-text token included; all other tokenizers bring their own number."""
+    """Entries of a trained BPE vocabulary, the end-of-text token included; other tokenizers bring their own number."""
     column: str = "text"
     """The field of `.jsonl` lines, and the column of `.parquet` files and hub data sets, that holds the stories."""
     clean: bool = False
@@ -163,7 +163,7 @@ class TrainConfig(Settings):
     optimizer: Literal["adam", "adamw", "muon"] = "adamw"
     """The optimiser; `muon` moves the blocks' matrices by Muon and all else by AdamW, at one learning rate."""
     weight_decay: float = Field(default=0.1, ge=0)
-    """Weight decay of the blocks' matrices, decoupled (but for `adam`); embeddings, head, gains and biases have none."""
+    """Weight decay of the blocks' matrices, decoupled but for `adam`; embeddings, head, gains and biases have none."""
     grad_clip: float | None = Field(default=1.0, gt=0)
     """Clip the gradient's global norm to this; None never clips. The norm before clipping is logged."""
     precision: Precision = "auto"
@@ -181,7 +181,7 @@ class TrainConfig(Settings):
     patience: int | None = Field(default=None, ge=1)
     """Stop early after so many evaluations in a row without a lower validation loss; None never does."""
     ema: float | None = Field(default=None, gt=0, lt=1)
-    """Evaluate and keep an exponential moving average of the weights with this decay an update; None keeps the weights."""
+    """Evaluate and keep an exponential moving average of the weights, with this decay an update; None: the weights."""
     checkpoint_interval: int = Field(default=250, ge=1)
     """Updates between two `last` checkpoints."""
     seed: int = Field(default=1337, ge=0, lt=2**63)

@@ -1,12 +1,17 @@
-"""The machine: which device, which arithmetic, how many threads. Knows no model."""
+"""The machine: which device, which arithmetic, how many threads, whether there is a compiler. Knows no model."""
 
 import os
+import shutil
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 
 from storyloom.config import TrainConfig
+from storyloom.errors import ConfigError
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -15,13 +20,16 @@ class Runtime:
 
     device: torch.device
     precision: str
-    """`fp32` or `bf16`."""
+    """`fp32`, `bf16` or `fp16`."""
     threads: int
     """CPU threads."""
+    compile: bool = False
+    """Whether the training step is compiled."""
 
     def autocast(self) -> torch.autocast:
-        """Arithmetic of the forward pass: bf16 matrix products over fp32 weights, or plain fp32."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        """Arithmetic of the forward pass: bf16 or fp16 matrix products over fp32 weights, or plain fp32."""
+        dtype = AUTOCAST.get(self.precision)
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
 
 def choose_device() -> torch.device:
@@ -32,14 +40,32 @@ def choose_device() -> torch.device:
 
 
 def choose_runtime(settings: TrainConfig) -> Runtime:
-    """Fill in what the settings leave open, by looking at and briefly timing the machine; sets the thread count."""
+    """Fill in what the settings leave open, by looking at and briefly timing the machine; sets the thread count.
+
+    `compile = "auto"` stays False here: whether it pays depends on the length of the run.
+
+    Raises:
+        ConfigError: compilation is asked for, and there is no compiler.
+    """
     threads = settings.threads or count_cores()
     torch.set_num_threads(threads)
     device = choose_device()
     precision = settings.precision
     if precision == "auto":
-        precision = "bf16" if _bf16_is_faster(device) else "fp32"
-    return Runtime(device, precision, threads)
+        precision = _choose_precision(device)
+    if settings.compile is True and not has_compiler(device):
+        raise ConfigError(
+            f"train.compile = true, but there is no compiler for {device.type} here: install one (g++ or clang++ for a "
+            "CPU, triton for a GPU), or take --set train.compile=false"
+        )
+    return Runtime(device, precision, threads, compile=settings.compile is True)
+
+
+def has_compiler(device: torch.device) -> bool:
+    """Whether `torch.compile` finds what it needs for a device: a C++ compiler, or triton."""
+    if device.type == "cuda":
+        return find_spec("triton") is not None
+    return device.type == "cpu" and any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++", "cl")))
 
 
 def count_cores() -> int:
@@ -49,13 +75,13 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _bf16_is_faster(device: torch.device) -> bool:
-    """Whether a bf16 matrix product takes at most 0.7 of the fp32 one's time; a machine without bf16 emulates it."""
+def _choose_precision(device: torch.device) -> str:
+    """bf16 where the machine has it: a bf16 product takes at most 0.7 of the fp32 one's time. Older GPUs have fp16."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device.type == "mps":
-        return False
-    return _product_seconds(torch.bfloat16) < 0.7 * _product_seconds(torch.float32)
+        return "fp32"
+    return "bf16" if _product_seconds(torch.bfloat16) < 0.7 * _product_seconds(torch.float32) else "fp32"
 
 
 def _product_seconds(dtype: torch.dtype, n: int = 512) -> float:

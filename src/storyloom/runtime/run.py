@@ -96,4 +96,4 @@ def load_weights(model: GPT, weights: dict[str, torch.Tensor], source: Path) -> 
         model.load_state_dict(weights)
     except RuntimeError as error:
         reason = textwrap.shorten(str(error).splitlines()[-1], 90, placeholder=" ...")
-        raise CheckpointError(f"the weights in {source} do not fit the run's config.toml: {reason}") from None
+        raise CheckpointError(f"the weights in {source} do not fit the model's settings: {reason}") from None

@@ -1,23 +1,39 @@
-"""From limits in steps, epochs, tokens and minutes to one number of updates, fixed before the first of them."""
+"""What is fixed before the first update: from limits in steps, epochs, tokens and minutes to one number of updates, and
+whether compiling the training step pays for so many. Probes run on throwaway state and leave no trace in the run.
+"""
 
 import math
 import time
+from dataclasses import dataclass, replace
 from statistics import median
 
 from storyloom.config import Config, TrainConfig
 from storyloom.data import Data
 from storyloom.errors import ConfigError
 from storyloom.runtime import Runtime
+from storyloom.runtime.device import has_compiler
 from storyloom.training.trainer import Trainer
 
 PROBE_SECONDS = 3.0
 PROBE_STEPS = 5
 PROBE_WARMUP = 10  # the first updates are slower: memory is still being laid out
 UNKNOWN_STEPS = 1_000_000  # while probing; decides nothing but the probe's learning rate
+LONG_ENOUGH = 300.0  # seconds of training; compiling takes 15 to 60 of them the first time on two cores
+WORTH_IT = 0.9  # a compiled update must take at most this share of an eager one's time
 
 
-def choose_max_steps(config: Config, data: Data, runtime: Runtime, minutes: float | None, started: float) -> int:
-    """The smallest of all limits, in updates.
+@dataclass(frozen=True)
+class Plan:
+    """What `config.toml` keeps of the probes."""
+
+    max_steps: int
+    """Updates in all."""
+    compile: bool
+    """Whether the training step is compiled."""
+
+
+def make_plan(config: Config, data: Data, runtime: Runtime, minutes: float | None, started: float) -> Plan:
+    """Decide on the number of updates, the smallest of all limits, and on compilation.
 
     Args:
         config: with `model.vocab_size`.
@@ -26,24 +42,67 @@ def choose_max_steps(config: Config, data: Data, runtime: Runtime, minutes: floa
         started: `time.perf_counter()` at the start.
 
     Raises:
-        ConfigError: there is no limit, or the minutes do not suffice for one update.
+        ConfigError: there is no limit, the minutes do not suffice for one update, or compiling fails though asked for.
     """
-    settings = config.train
-    limits = []
-    probed = config.with_(train=settings.with_(max_steps=settings.max_steps or UNKNOWN_STEPS))
-    trainer = Trainer(probed, data, runtime)  # thrown away: a probe must leave no trace in the run
+    probed = config.with_(train=config.train.with_(max_steps=config.train.max_steps or UNKNOWN_STEPS))
+    trainer = Trainer(probed, data, replace(runtime, compile=False))
+    limits = _counted_limits(config.train, trainer)
+    if not limits and minutes is None:
+        raise ConfigError("training has no end: give --minutes, or one of train.max_steps, max_epochs, max_tokens")
+    compiles = runtime.compile
+    if config.train.compile == "auto" and has_compiler(runtime.device):
+        compiles = _is_long(trainer, limits, minutes) and _is_worth_compiling(trainer, probed, data, runtime)
+    if compiles:
+        trainer = _compiled(probed, data, runtime)
+    if minutes is not None:
+        limits.append(_steps_within(minutes * 60, trainer, config.train, data, started))
+    return Plan(min(limits), compiles)
+
+
+def _counted_limits(settings: TrainConfig, trainer: Trainer) -> list[int]:
+    """The limits that need no clock, in updates."""
     rows_per_step = settings.batch_size * settings.grad_accum_steps
+    limits = []
     if settings.max_steps is not None:
         limits.append(settings.max_steps)
     if settings.max_epochs is not None:
         limits.append(max(1, round(settings.max_epochs * trainer.batches.rows_per_epoch / rows_per_step)))
     if settings.max_tokens is not None:
-        limits.append(max(1, settings.max_tokens // (rows_per_step * config.model.block_size)))
-    if minutes is not None:
-        limits.append(_steps_within(minutes * 60, trainer, settings, data, started))
+        limits.append(max(1, settings.max_tokens // (rows_per_step * trainer.model.config.block_size)))
+    return limits
+
+
+def _is_long(trainer: Trainer, limits: list[int], minutes: float | None) -> bool:
+    """Whether an eager run would take long enough for compilation to pay."""
+    if minutes is not None and minutes * 60 < LONG_ENOUGH:
+        return False
     if not limits:
-        raise ConfigError("training has no end: give --minutes, or one of train.max_steps, max_epochs, max_tokens")
-    return min(limits)
+        return True
+    trainer.update()
+    return min(limits) * median(_seconds(trainer.update) for _ in range(3)) >= LONG_ENOUGH
+
+
+def _is_worth_compiling(eager: Trainer, config: Config, data: Data, runtime: Runtime) -> bool:
+    """Whether a compiled update is the faster, in turns with an eager one; a compiler that fails is not worth it."""
+    try:
+        compiled = _compiled(config, data, runtime)
+    except ConfigError:
+        return False
+    ratios = [_seconds(compiled.update) / _seconds(eager.update) for _ in range(2 * PROBE_STEPS)]
+    return median(ratios[PROBE_STEPS:]) <= WORTH_IT  # the first half warms both up
+
+
+def _compiled(config: Config, data: Data, runtime: Runtime) -> Trainer:
+    """A throwaway trainer whose step is compiled; what was compiled for it serves the real one too."""
+    trainer = Trainer(config, data, replace(runtime, compile=True))
+    try:
+        trainer.update()
+    except Exception as error:  # a compiler fails in many ways
+        if type(error).__module__.startswith("torch._"):
+            reason = str(error).strip().splitlines()[0]
+            raise ConfigError(f"compiling the training step fails: {reason}; take --set train.compile=false") from None
+        raise
+    return trainer
 
 
 def _steps_within(seconds: float, trainer: Trainer, settings: TrainConfig, data: Data, started: float) -> int:

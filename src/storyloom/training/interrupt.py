@@ -5,11 +5,15 @@ import threading
 from types import FrameType
 from typing import Any
 
+# Ctrl-C, a polite kill, a terminal that closes; Windows knows no SIGHUP.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 class StopRequest:
-    """Notes SIGINT and SIGTERM while in its `with` block; a second one stops at once.
+    """Notes these signals while in its `with` block; a second one stops at once.
 
-    Python takes signals in the main thread only: elsewhere this never asks to stop.
+    One that is ignored, as `nohup` does with SIGHUP, stays so. Python takes signals in the main thread only: elsewhere
+    this never asks to stop.
     """
 
     def __init__(self) -> None:
@@ -18,7 +22,9 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in SIGNALS:
+                if signal.getsignal(number) == signal.SIG_IGN:
+                    continue
                 self._previous[number] = signal.signal(number, self._note)
         return self
 

@@ -26,11 +26,17 @@ class Optimizer(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...  # noqa: D102
 
 
+def adam(model: nn.Module, settings: TrainConfig) -> Optimizer:
+    """Adam as it was first published (Kingma and Ba, 2014, arXiv 1412.6980), with its own betas of 0.9 and 0.999.
+
+    Weight decay is added to the gradient, and so divided by its size like the rest of it.
+    """
+    return torch.optim.Adam(_groups(model, settings), lr=settings.learning_rate, fused=True)
+
+
 def adamw(model: nn.Module, settings: TrainConfig) -> Optimizer:
     """AdamW (Loshchilov and Hutter, 2017, arXiv 1711.05101); only the blocks' matrices decay."""
-    decays, others = _split(model)
-    groups = [{"params": decays, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS, fused=True)
+    return torch.optim.AdamW(_groups(model, settings), lr=settings.learning_rate, betas=BETAS, fused=True)
 
 
 class MuonWithAdamW:
@@ -82,6 +88,7 @@ class MuonWithAdamW:
 
 
 OPTIMIZERS: dict[str, Callable[[nn.Module, TrainConfig], Optimizer]] = {
+    "adam": adam,
     "adamw": adamw,
     "muon": MuonWithAdamW,
 }
@@ -100,6 +107,11 @@ def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _groups(model: nn.Module, settings: TrainConfig) -> list[dict[str, Any]]:
+    decays, others = _split(model)
+    return [{"params": decays, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def _split(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

@@ -5,6 +5,7 @@ seconds; notes, evaluations and samples stand on lines of their own.
 import shutil
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 REFRESH_SECONDS = 0.2
@@ -47,7 +48,8 @@ class LiveLine:
 def _start_sentence(row: dict[str, Any]) -> str:
     return (
         f"training {row['parameters'] / 1e6:.2f}M parameters from step {row['step']} to {row['max_steps']} on "
-        f"{row['device']} in {row['precision']}, {row['threads']} threads"
+        f"{row['device']} in {row['precision']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+        f"{', compiled' if row['compiled'] else ''}"
     )
 
 
@@ -95,5 +97,6 @@ _SENTENCES = {
 
 
 def _write(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()
+    with suppress(OSError):  # the terminal is closed: training goes on, or is told to stop by a signal
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -1,0 +1,96 @@
+"""What a user asks of `train`, before anything is resolved, and whether it is what a run was started with."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from storyloom.config import Config, apply_settings, load_config, load_preset
+from storyloom.data import Data
+from storyloom.errors import ConfigError, RunError
+from storyloom.runtime import Run
+
+DEFAULT_PRESET = "laptop"
+LIMITS = ("max_steps", "max_epochs", "max_tokens")
+
+
+class Request:
+    """The options of one call of `train`; see there.
+
+    Raises:
+        ConfigError: two of them contradict each other.
+    """
+
+    def __init__(
+        self,
+        data: Data | str | os.PathLike[str] | None,
+        *,
+        preset: str | None,
+        config: str | os.PathLike[str] | None,
+        settings: tuple[str, ...],
+        minutes: float | None,
+        init: str | os.PathLike[str] | None,
+    ) -> None:
+        if preset is not None and config is not None:
+            raise ConfigError("--preset and --config contradict each other: name one of them")
+        if minutes is not None and not 0 < minutes < float("inf"):
+            raise ConfigError(f"--minutes {minutes:g} must be above 0 and finite: for example --minutes 10")
+        self.data = data if data is None or isinstance(data, Data) else Data(data)
+        self.preset = preset
+        self.file = Path(config) if config is not None else None
+        self.settings, self.minutes = settings, minutes
+        self.init = Run(init) if init is not None else None
+
+    def resolve(self) -> Config:
+        """The configuration before the data and the machine have their say."""
+        base = load_config(self.file)[0] if self.file else load_preset(self.preset or DEFAULT_PRESET)
+        if self.minutes is not None:
+            base = base.with_(train=base.train.with_(**dict.fromkeys(LIMITS)))
+        if self.init is not None:
+            base = base.with_(model=self.init.config.model)
+        return apply_settings(base, self.settings)
+
+    def origin(self) -> dict[str, Any]:
+        """What `--resume` compares repeated options with."""
+        named: dict[str, Any]
+        named = {"preset": self.preset or DEFAULT_PRESET} if self.file is None else {"config_sha256": _sha(self.file)}
+        if self.minutes is not None:
+            named["minutes"] = self.minutes
+        if self.init is not None:
+            named["init"] = str(self.init.path.resolve())
+        return named
+
+    def check(self, run: Run) -> Data:
+        """Open the run's own data; whatever the user repeats must equal what is stored. Raises `RunError` otherwise."""
+        for name, given in self.origin().items():
+            if name == "preset" and self.preset is None:
+                continue  # the default was filled in, not asked for
+            if run.origin.get(name) != given:
+                raise RunError(_changed(run, name, run.origin.get(name), given))
+        for setting in self.settings:
+            if setting in run.origin.get("settings", ()):
+                continue  # the words it was started with; what they led to, such as `auto`, may be stored otherwise
+            if apply_settings(run.config, [setting]) != run.config:
+                raise RunError(_changed(run, setting.partition("=")[0], "another value", setting.partition("=")[2]))
+        data = self.data or Data(run.origin["data"])
+        if data.fingerprint != run.origin["data_fingerprint"]:
+            raise RunError(f"{data.path} is not the data that {run.path} was trained on: name that, or start a new run")
+        return data
+
+
+def _changed(run: Run, name: str, stored: object, given: object) -> str:
+    if name == "config_sha256":  # enough of the checksums to see that they differ
+        stored, given = str(stored)[:12], str(given)[:12]
+    return (
+        f"{run.path} was started with {name} = {stored}, not {given}: --resume goes on with the very same run; "
+        "leave the option out, or start a new run"
+    )
+
+
+def _sha(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        raise ConfigError(
+            f"cannot read the configuration file {path}: see `storyloom presets` for named ones"
+        ) from None
