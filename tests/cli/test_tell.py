@@ -30,11 +30,11 @@ REFUSALS = {
     ),
     "greedy with temperature": (
         ["--model", "R", "--strategy", "greedy", "--temperature", "1"],
-        ["temperature = 1", "contradicts the strategy greedy", "no options", "leave it out"],
+        ["temperature = 1", "contradicts the strategy greedy", "repetition_penalty", "leave it out"],
     ),
     "top-k with top-p": (
         ["--model", "R", "--strategy", "top-k", "--top-p", "0.5"],
-        ["top_p = 0.5 contradicts the strategy top-k", "temperature and top_k", "leave it out"],
+        ["top_p = 0.5 contradicts the strategy top-k", "temperature, top_k", "leave it out"],
     ),
     "unknown characters": (["a ñandú", "--model", "R-char"], ["'ñ'", "'ú'", "never seen", "without them"]),
     "half a character": (["a \udc80", "--model", "R"], ["'\\udc80'", "position 2"]),

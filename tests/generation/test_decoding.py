@@ -1,6 +1,7 @@
 """Decoding equals full forwards over the right window, leaves model and caller alone, and keeps stories apart."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -61,6 +62,72 @@ def test_rows_can_be_kept_in_another_order_while_telling(make_model: Callable) -
     for place in range(7, 39):
         decoding.step(ids[rows, place])
     torch.testing.assert_close(decoding.logits, model(ids[rows, 26:])[:, -1], rtol=1e-9, atol=1e-9)
+
+
+def penalised(model: GPT, ids: list[int], window: list[int], penalty: float) -> list[float]:
+    """The logits after a window, where all of `ids` but the end-of-text count as seen; in plain Python."""
+    seen = set(ids) - {EOT}
+    logits = model(torch.tensor([window]))[0, -1].tolist()
+    return [
+        (value / penalty if value > 0 else value * penalty) if token in seen else value
+        for token, value in enumerate(logits)
+    ]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("penalty", [0.6, 1.4, 3.0])
+def test_a_repetition_penalty_remembers_more_than_the_window(penalty: float, make_model: Callable) -> None:
+    """Greedy, by one full forward a token: windows of 5 tokens at most, but all of the story is held against it."""
+    model, ids, first, told = make_model(vocab_size=53, block_size=5), [EOT, 43, 5, 43], 0, []
+    for _ in range(31):
+        first = len(ids) - 2 if len(ids) - first > 5 else first
+        logits = penalised(model, ids, ids[first:], penalty)
+        told.append(max(range(53), key=logits.__getitem__))
+        ids.append(told[-1])
+    expected = list(itertools.takewhile(lambda token: token != EOT, told))
+    strategy = make_strategy("greedy", repetition_penalty=penalty)
+    steps = decode(model, [EOT, 43, 5, 43], strategy, eot=EOT, max_new_tokens=31, num_stories=1, seed=5)
+    assert stories_of(steps, 1) == [expected]
+    assert len(expected) > 11
+
+
+def test_under_a_huge_penalty_no_story_says_a_token_twice(make_model: Callable) -> None:
+    """Each row holds its own tokens against itself, also after another one has ended and across windows."""
+    model = make_model(vocab_size=53, block_size=5)
+    biased = torch.nn.Linear(28, 53, dtype=torch.double)
+    with torch.no_grad():
+        biased.weight.copy_(model.head.weight)
+        biased.bias.fill_(-1e4)  # all logits are negative, so that a penalised one is out of reach
+    model.head, strategy = biased, make_strategy("multinomial", repetition_penalty=1e9)
+    steps = decode(model, [EOT, 3, 5], strategy, eot=EOT, max_new_tokens=43, num_stories=11, seed=5)
+    stories = stories_of(steps, 11)
+    assert len({len(story) for story in stories}) > 3
+    for story in stories:
+        assert len({3, 5, *story}) == 2 + len(story)
+
+
+@torch.no_grad()
+def test_stories_begin_as_often_as_the_exact_probabilities_say(make_model: Callable) -> None:
+    """Chi-squared with 7 tokens, 6 degrees of freedom: above 22.458 with probability 0.001.
+
+    The end-of-text stands before the prompt and is not held against itself: if it were, the statistic would notice.
+    """
+    model, eot, count = make_model(vocab_size=7, block_size=23), 6, 5003
+    strategy = make_strategy("multinomial", repetition_penalty=2.3)
+    steps = decode(model, [eot, 0, 4], strategy, eot=eot, max_new_tokens=1, num_stories=count, seed=11)
+    told = stories_of(steps, count)
+    counts = [sum(story == [token] for story in told) for token in range(6)] + [told.count([])]
+
+    def statistic(seen: set[int]) -> float:
+        logits = model(torch.tensor([[eot, 0, 4]]))[0, -1].tolist()
+        for token in seen:
+            logits[token] = logits[token] / 2.3 if logits[token] > 0 else logits[token] * 2.3
+        total = sum(math.exp(value) for value in logits)
+        expected = [count * math.exp(value) / total for value in logits]
+        return sum((n - e) ** 2 / e for n, e in zip(counts, expected, strict=True))
+
+    assert statistic({0, 4}) < 22.458
+    assert min(statistic(wrong) for wrong in ({0, 4, 6}, {0}, {4}, set[int]())) > 22.458
 
 
 def test_dropout_is_off_while_telling_and_the_mode_comes_back(make_model: Callable) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from storyloom.errors import ConfigError
 from storyloom.generation import STRATEGIES, Strategy, make_strategy
-from storyloom.generation.sampling import keep_top_k, keep_top_p, pick
+from storyloom.generation.sampling import keep_min_p, keep_top_k, keep_top_p, pick
 
 DRAWS = 20_011
 LOGITS = [1.5, -0.3, 0.2, 2.1, -1.7, 0.9, -4.0, 0.0, 1.1, -0.8, 0.5]
@@ -50,17 +50,44 @@ EXPECTED = {
     "top-k": (Strategy("top-k", temperature=0.7, top_k=5), softmax(top(5), 0.7)),
     # at temperature 0.8 the probabilities are 0.427, 0.202, 0.122, 0.095, ...: the fourth crosses 0.8
     "top-p": (Strategy("top-p", temperature=0.8, top_p=0.8), softmax(top(4), 0.8)),
+    # at temperature 0.9 the chances over the largest are 1, 0.51, 0.33, 0.26, 0.17, 0.12, ...
+    "min-p": (Strategy("min-p", temperature=0.9, min_p=0.15), softmax(top(5), 0.9)),
 }
+# Tokens that the story holds, and the logits that a penalty of 1.6 leaves: 2.1 / 1.6, -0.3 x 1.6, 1.1 / 1.6, 0 x 1.6.
+SEEN = [1, 3, 7, 8]
+PENALISED = {**dict(enumerate(LOGITS)), 1: -0.48, 3: 1.3125, 7: 0.0, 8: 0.6875}
+BEST_PENALISED = {0: 1.5, 3: 1.3125, 5: 0.9, 8: 0.6875}
+WITH_PENALTY = {
+    "multinomial": (Strategy("multinomial", repetition_penalty=1.6), softmax(PENALISED)),
+    "hot": (Strategy("temperature", temperature=1.9, repetition_penalty=1.6), softmax(PENALISED, 1.9)),
+    "top-k": (Strategy("top-k", temperature=0.7, top_k=4, repetition_penalty=1.6), softmax(BEST_PENALISED, 0.7)),
+    # the chances over the largest: 1, 0.83, 0.55, 0.44, 0.37 (token 10), 0.27, ...
+    "min-p": (Strategy("min-p", min_p=0.4, repetition_penalty=1.6), softmax(BEST_PENALISED)),
+    # at temperature 0.5 the probabilities are 0.406, 0.279, 0.122, 0.080, ...: the fourth crosses 0.85
+    "top-p": (Strategy("top-p", temperature=0.5, top_p=0.85, repetition_penalty=1.6), softmax(BEST_PENALISED, 0.5)),
+}
+
+
+def check_draws(tokens: Tensor, exact: dict[int, float]) -> None:
+    """Nothing but these tokens, as often as chi-squared allows."""
+    counts = tokens.bincount(minlength=len(LOGITS)).tolist()
+    assert sum(counts[token] for token in exact) == DRAWS
+    statistic = sum((counts[token] - DRAWS * p) ** 2 / (DRAWS * p) for token, p in exact.items())
+    assert statistic < CRITICAL[len(exact) - 1]
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_draws_follow_the_exact_probabilities(name: str) -> None:
     strategy, exact = EXPECTED[name]
-    tokens = strategy.choose(torch.tensor([LOGITS]).expand(DRAWS, -1), uniforms(DRAWS))
-    counts = tokens.bincount(minlength=len(LOGITS)).tolist()
-    assert sum(counts[token] for token in exact) == DRAWS
-    statistic = sum((counts[token] - DRAWS * p) ** 2 / (DRAWS * p) for token, p in exact.items())
-    assert statistic < CRITICAL[len(exact) - 1]
+    check_draws(strategy.choose(torch.tensor([LOGITS]).expand(DRAWS, -1), uniforms(DRAWS)), exact)
+
+
+@pytest.mark.parametrize("name", WITH_PENALTY)
+def test_draws_follow_the_exact_probabilities_with_a_repetition_penalty(name: str) -> None:
+    strategy, exact = WITH_PENALTY[name]
+    seen = torch.zeros(DRAWS, len(LOGITS), dtype=torch.bool)
+    seen[:, SEEN] = True
+    check_draws(strategy.choose(torch.tensor([LOGITS]).expand(DRAWS, -1), uniforms(DRAWS), seen), exact)
 
 
 def test_the_statistic_would_notice() -> None:
@@ -70,9 +97,15 @@ def test_the_statistic_would_notice() -> None:
     assert sum((counts[token] - DRAWS * p) ** 2 / (DRAWS * p) for token, p in wrong.items()) > CRITICAL[10]
 
 
-def test_top_ps_comment_holds() -> None:
+def test_the_comments_hold() -> None:
     chances = list(softmax(top(11), 0.8).values())
     assert sum(chances[:3]) < 0.8 < sum(chances[:4])
+    chances = list(softmax(top(11), 0.9).values())
+    assert chances[4] / chances[0] > 0.15 > chances[5] / chances[0]
+    chances = sorted(softmax(PENALISED).values(), reverse=True)
+    assert chances[3] / chances[0] > 0.4 > chances[4] / chances[0]
+    chances = sorted(softmax(PENALISED, 0.5).values(), reverse=True)
+    assert sum(chances[:3]) < 0.85 < sum(chances[:4])
 
 
 @pytest.mark.parametrize(
@@ -143,6 +176,70 @@ def test_top_p_of_1_keeps_all() -> None:
     assert torch.isfinite(keep_top_p(torch.tensor([[0.0, -50.0]]), 1.0)).all()
 
 
+def slow_top_p(logits: Tensor, p: float) -> list[bool]:
+    """Token by token, the likeliest first and of equal ones the first, until p is reached."""
+    chances = (logits.double() - logits.double().logsumexp(-1)).exp().tolist()
+    kept, reached = [False] * len(chances), 0.0
+    for token in sorted(range(len(chances)), key=lambda token: (-float(logits[token]), token)):
+        if reached >= p:
+            break
+        kept[token] = True
+        reached += chances[token]
+    return kept
+
+
+DICE = torch.Generator().manual_seed(7)
+HARD = {
+    "flat": torch.zeros(1, 4099),
+    "two levels": torch.tensor([[0.0] * 1021 + [1.0] * 61 + [0.0] * 3017]),
+    "ties across the preselection": torch.randint(5, (3, 4099), generator=DICE) * 1.0,
+    "ties at its edge": torch.cat([torch.full((1, 1021), 2.0), torch.full((1, 7), 1.0), torch.zeros(1, 2003)], 1),
+    "nearly flat": torch.randn(3, 4099, generator=DICE) * 0.01,
+    "peaked": torch.randn(3, 4099, generator=DICE) * 5,
+    "one row of each": torch.stack([torch.zeros(4099), torch.randn(4099, generator=DICE) * 9]),
+    "just the preselection": torch.randn(2, 1024, generator=DICE),
+    "one more": torch.zeros(2, 1025),
+    "small": torch.randint(3, (5, 13), generator=DICE) * 1.0,
+    "mostly hidden": torch.full((1, 4099), -math.inf).index_fill(1, torch.tensor([11, 4001]), 0.5),
+}
+
+
+@pytest.mark.parametrize("p", [1e-9, 0.1, 0.249, 0.5, 0.901, 0.9987, 1 - 2**-40])
+@pytest.mark.parametrize("name", HARD)
+def test_keep_top_p_equals_the_slow_definition(name: str, p: float) -> None:
+    """The preselection must not show: ties go to the first tokens, flat distributions need the full sort."""
+    logits = HARD[name].double()
+    result = keep_top_p(logits, p)
+    visible = torch.isfinite(logits)
+    assert (torch.isfinite(result) == visible & torch.tensor([slow_top_p(row, p) for row in logits])).all()
+    assert torch.equal(result, logits.where(torch.isfinite(result), -math.inf))
+
+
+@pytest.mark.parametrize(("min_p", "kept"), [(1.0, [3]), (0.51, [3]), (0.49, [1, 3]), (0.24, [0, 1, 2, 3])])
+def test_keep_min_p_by_hand(min_p: float, kept: list[int]) -> None:
+    """Of probabilities 1/8, 1/4, 1/8, 1/2 in this order: 1/4, 1/2, 1/4 and 1 of the largest."""
+    logits = torch.tensor([[1 / 8, 1 / 4, 1 / 8, 1 / 2], [1 / 2, 1 / 8, 1 / 4, 1 / 8]]).log()
+    result = keep_min_p(logits, min_p)
+    assert torch.isfinite(result)[0].nonzero().flatten().tolist() == kept
+    assert torch.isfinite(result[1]).sum() == len(kept)
+    assert torch.equal(result[0, kept], logits[0, kept])
+
+
+def test_keep_min_p_of_1_keeps_all_of_the_largest() -> None:
+    assert torch.isfinite(keep_min_p(torch.tensor([[1.0, 2.0, 2.0, -5.0]]), 1.0)).tolist() == [
+        [False, True, True, False]
+    ]
+
+
+@pytest.mark.parametrize("penalty", [1e-300, 1e300])
+@pytest.mark.parametrize("name", sorted(set(STRATEGIES) - {"beam"}))
+def test_no_penalty_is_too_extreme(name: str, penalty: float) -> None:
+    """An infinite logit makes nan of a softmax, and of the token drawn one that does not exist."""
+    logits, seen = torch.tensor([[3.0, 0.0, -2.0, 7.0, -50.0]]), torch.tensor([[True, True, True, False, True]])
+    token = make_strategy(name, repetition_penalty=penalty).choose(logits, uniforms(1), seen)
+    assert token.item() == (0 if penalty < 1 else 3)
+
+
 def test_pick_inverts_the_distribution_function() -> None:
     logits = torch.tensor([[0.2, 0.5, 0.3]]).log().expand(7, -1)
     places = torch.tensor([0.0, 0.19, 0.21, 0.69, 0.71, 0.99, 1 - 2**-53], dtype=torch.double)
@@ -167,8 +264,9 @@ def test_pick_draws_the_first_and_last_token_that_is_left() -> None:
 
 def test_choosing_leaves_the_logits_alone() -> None:
     logits = torch.tensor([LOGITS])
-    for strategy in STRATEGIES.values():
-        strategy.choose(logits, uniforms(1))
+    for name in set(STRATEGIES) - {"beam"}:
+        seen = torch.ones(1, 11, dtype=torch.bool)
+        make_strategy(name, repetition_penalty=1.3).choose(logits, uniforms(1), seen)
     assert logits.tolist()[0] == pytest.approx(LOGITS)
 
 
@@ -177,28 +275,52 @@ def test_defaults_and_options() -> None:
     assert make_strategy(top_k=7) == Strategy("top-k", temperature=0.7, top_k=7)
     assert make_strategy(temperature=0.5, top_p=None) == Strategy("top-p", temperature=0.5, top_p=0.95)
     assert make_strategy("temperature", temperature=1.3) == Strategy("temperature", temperature=1.3)
+    assert make_strategy(min_p=0.2) == Strategy("min-p", temperature=1.0, min_p=0.2)
+    assert make_strategy(top_p=0.5) == Strategy("top-p", temperature=0.8, top_p=0.5)
+    assert make_strategy(beams=7) == Strategy("beam", beams=7, length_penalty=1.0)
+    assert make_strategy(length_penalty=0) == Strategy("beam", beams=4, length_penalty=0)
+    assert make_strategy("beam").most_stories == 4
+    for name in STRATEGIES:
+        assert make_strategy(name, repetition_penalty=1.3).repetition_penalty == 1.3
     assert all(make_strategy(name) == strategy for name, strategy in STRATEGIES.items())
 
 
 ERRORS = [
-    ("top-q", {}, r"^unknown strategy 'top-q': did you mean 'top-p'\? Known: greedy, multinomial, "),
+    ("top-q", {}, r"^unknown strategy 'top-q': did you mean 'top-p'\? Known: beam, greedy, min-p, "),
     ("gredy", {}, r"^unknown strategy 'gredy': did you mean 'greedy'\?"),
-    ("xyz", {}, r"^unknown strategy 'xyz': known: greedy, multinomial, temperature, top-k, top-p$"),
-    (
-        None,
-        {"topk": 5},
-        r"^unknown option 'topk' of a strategy: did you mean 'top_k'\? Known: temperature, top_k, top_p",
-    ),
-    ("greedy", {"temperature": 0.5}, r"^temperature = 0.5 contradicts the strategy greedy, which takes no options: "),
-    ("top-k", {"top_p": 0.9}, r"^top_p = 0.9 contradicts the strategy top-k, which takes temperature and top_k: "),
+    ("xyz", {}, r"^unknown strategy 'xyz': known: beam, greedy, min-p, multinomial, temperature, top-k, top-p$"),
+    (None, {"topk": 5}, r"^unknown option 'topk' of a strategy: did you mean 'top_k'\? Known: beams, length_penalty, "),
+    ("greedy", {"temperature": 0.5}, r"^temperature = 0.5 contradicts the strategy greedy, which takes repetition_pen"),
+    ("top-k", {"top_p": 0.9}, r"^top_p = 0.9 contradicts the strategy top-k, which takes temperature, top_k, repetiti"),
+    ("beam", {"temperature": 1.0}, r"^temperature = 1.0 contradicts the strategy beam, which takes beams, length_pena"),
+    ("beam", {"top_k": 5}, r"^top_k = 5 contradicts the strategy beam"),
+    ("beam", {"top_p": 0.5}, r"^top_p = 0.5 contradicts the strategy beam"),
+    ("beam", {"min_p": 0.5}, r"^min_p = 0.5 contradicts the strategy beam"),
+    ("top-p", {"beams": 3}, r"^beams = 3 contradicts the strategy top-p"),
+    ("min-p", {"length_penalty": 1}, r"^length_penalty = 1 contradicts the strategy min-p"),
+    (None, {"top_k": 3, "min_p": 0.9}, r"^min_p = 0.9 contradicts the strategy top-k"),
+    (None, {"top_p": 0.9, "min_p": 0.1}, r"^top_p = 0.9 contradicts the strategy min-p"),
+    (None, {"beams": 3, "min_p": 0.1}, r"^beams = 3 contradicts the strategy min-p"),
     (None, {"top_k": 3, "top_p": 0.9}, r"^top_p = 0.9 contradicts the strategy top-k"),
-    (None, {"temperature": 0}, r"^temperature = 0 must be above 0: for no chance at all, take greedy$"),
+    (None, {"temperature": 0}, r"^temperature = 0 must be above 0 and finite: 1 leaves .* greedy takes none$"),
     (None, {"temperature": -1.5}, r"^temperature = -1.5 must be above 0"),
     (None, {"temperature": math.nan}, r"^temperature = nan must be above 0"),
+    (None, {"temperature": math.inf}, r"^temperature = inf must be above 0 and finite"),
     (None, {"top_k": 0}, r"^top_k = 0 must be at least 1, the number of tokens to draw among$"),
     (None, {"top_p": 0.0}, r"^top_p = 0 must be above 0 and at most 1, a probability$"),
     (None, {"top_p": 1.01}, r"^top_p = 1.01 must be above 0 and at most 1"),
     (None, {"top_p": math.nan}, r"^top_p = nan must be above 0"),
+    (None, {"min_p": 0.0}, r"^min_p = 0 must be above 0 and at most 1, a share of the largest probability$"),
+    (None, {"min_p": 1.01}, r"^min_p = 1.01 must be above 0 and at most 1"),
+    (None, {"min_p": math.nan}, r"^min_p = nan must be above 0"),
+    (None, {"beams": 0}, r"^beams = 0 must be at least 1, the number of beginnings to follow$"),
+    (None, {"length_penalty": -0.1}, r"^length_penalty = -0.1 must be from 0, which ranks by .* to 10$"),
+    (None, {"length_penalty": 10.1}, r"^length_penalty = 10.1 must be from 0"),
+    (None, {"length_penalty": math.nan}, r"^length_penalty = nan must be from 0"),
+    (None, {"repetition_penalty": 0.0}, r"^repetition_penalty = 0 must be above 0 and finite; 1 is none$"),
+    (None, {"repetition_penalty": -1.2}, r"^repetition_penalty = -1.2 must be above 0"),
+    (None, {"repetition_penalty": math.inf}, r"^repetition_penalty = inf must be above 0"),
+    (None, {"repetition_penalty": math.nan}, r"^repetition_penalty = nan must be above 0"),
 ]
 
 

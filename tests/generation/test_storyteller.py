@@ -20,7 +20,7 @@ class Scripted(Strategy):
 
     script: Iterator[int] = field(default_factory=lambda: iter(()))
 
-    def choose(self, logits: Tensor, uniforms: Tensor) -> Tensor:
+    def choose(self, logits: Tensor, uniforms: Tensor, seen: Tensor | None = None) -> Tensor:
         return torch.full((logits.size(0),), next(self.script))
 
 
@@ -69,7 +69,7 @@ def test_streams_keep_the_characters_of_stories_apart(bpe_teller: StoryTeller) -
 
     @dataclass(frozen=True)
     class Columns(Scripted):
-        def choose(self, logits: Tensor, uniforms: Tensor) -> Tensor:
+        def choose(self, logits: Tensor, uniforms: Tensor, seen: Tensor | None = None) -> Tensor:
             return torch.tensor([next(self.script) for _ in range(logits.size(0))])
 
     one, other = bpe_teller.tokenizer.encode("é😀"), bpe_teller.tokenizer.encode("😀é")
@@ -123,6 +123,11 @@ def test_half_a_surrogate_pair_is_refused(bpe_teller: StoryTeller) -> None:
         ({"max_new_tokens": 0}, "max_new_tokens = 0 must be at least 1"),
         ({"num_stories": 3, "strategy": "greedy"}, "num_stories = 3 contradicts the strategy greedy"),
         ({"strategy": "gredy"}, "did you mean 'greedy'"),
+        (
+            {"num_stories": 5, "strategy": "beam"},
+            "num_stories = 5 contradicts the strategy beam, which tells 4 here: ask for 4, or choose",
+        ),
+        ({"beams": 60}, "beams = 60 must be at most 33, the tokens of this model's vocabulary"),
         ({"max_tokens": 5}, "unknown option 'max_tokens'"),
         ({"strategy": Strategy("multinomial"), "temperature": 0.5}, "temperature beside a finished Strategy"),
     ],
@@ -131,6 +136,25 @@ def test_mistakes_are_named(char_teller: StoryTeller, options: dict[str, object]
     """Caught: options beside a `Strategy` were silently ignored, and unknown ones ended in an AttributeError."""
     with pytest.raises(ConfigError, match=message):
         char_teller.tell_all("Once", **options)
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.7])
+def test_a_beam_search_streams_one_piece_a_story(char_teller: StoryTeller, penalty: float) -> None:
+    """The best stories, the best first; one beam tells what greedy does."""
+    teller, options = char_teller, {"max_new_tokens": 29, "repetition_penalty": penalty}
+    stories = teller.tell_all("Once", num_stories=3, beams=5, **options)
+    pieces = [(story, piece) for story, piece in teller.stream("Once", num_stories=3, beams=5, **options) if piece]
+    assert pieces == [(story, text.removeprefix("Once")) for story, text in enumerate(stories)]
+    assert len(set(stories)) == 3
+    assert teller.tell("Once", beams=5, seed=7, **options) == stories[0]
+    assert teller.tell("Once", beams=1, **options) == teller.tell("Once", strategy="greedy", **options)
+
+
+def test_a_finished_beam_strategy_is_searched_by_too(teller: StoryTeller) -> None:
+    """The one that was given is the one that goes: three beams, not the four of the name."""
+    assert teller.tell(strategy=Strategy("beam", beams=3), max_new_tokens=13) == teller.tell(
+        beams=3, length_penalty=0.0, max_new_tokens=13
+    )
 
 
 def test_dropout_is_off_whatever_the_mode(char_tokenizer: Tokenizer, char_teller: StoryTeller) -> None:

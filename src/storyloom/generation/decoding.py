@@ -35,8 +35,10 @@ class Decoding:
         model: in evaluation mode.
         ids: what to go on from, int64 (n, T), T at least 1.
 
-    `logits` holds those of the next token, (n, V).
+    `logits` holds those of the next token, (n, V); after `remember`, `seen` holds each row's tokens, bool (n, V).
     """
+
+    seen: Tensor | None = None
 
     def __init__(self, model: GPT, ids: Tensor) -> None:
         self._model = model
@@ -47,6 +49,8 @@ class Decoding:
     def step(self, tokens: Tensor) -> None:
         """Append one token to each row, int64 (n,), and move `logits` on."""
         self._ids = torch.cat([self._ids, tokens.unsqueeze(1)], dim=1)
+        if self.seen is not None:
+            self.seen.scatter_(1, tokens.unsqueeze(1), True)
         if self._cache.length == self._cache.capacity:
             self._prefill(self._ids[:, -(self._cache.capacity // 2) :])
         else:
@@ -56,11 +60,29 @@ class Decoding:
         """Go on with these rows only, in this order, int64 (n',); a row may come twice."""
         self._ids, self.logits = self._ids[rows], self.logits[rows]
         self._cache.keep(rows)
+        if self.seen is not None:
+            self.seen = self.seen[rows]
+
+    def remember(self, ignored: int) -> None:
+        """Keep `seen` from now on, also for what has left the window; the token `ignored` so far does not count."""
+        self.seen = torch.zeros_like(self.logits, dtype=torch.bool).scatter_(1, self._ids, True)
+        self.seen[:, ignored] = False
 
     def _prefill(self, window: Tensor) -> None:
         self._cache = KVCache(self._model.config, window.size(0), like=self._model.embedding.weight)
         hidden = self._model.hidden(window, self._cache)[:, -1]  # the head only where it is needed
         self.logits = self._model.head(hidden)
+
+
+def begin(model: GPT, ids: list[int], strategy: Strategy, eot: int) -> Decoding:
+    """One row to go on from; it remembers its tokens where the strategy asks for that.
+
+    End-of-text does not count as a token that was seen: else no story would end.
+    """
+    decoding = Decoding(model, torch.tensor([ids], device=model.embedding.weight.device))
+    if strategy.repetition_penalty != 1:
+        decoding.remember(ignored=eot)
+    return decoding
 
 
 def decode(
@@ -87,13 +109,13 @@ def decode(
     alive = list(range(num_stories))
     tokens = None
     with telling(model):
-        decoding = Decoding(model, torch.tensor([ids], device=device))
+        decoding = begin(model, ids, strategy, eot)
         decoding.keep(torch.zeros(num_stories, dtype=torch.long, device=device))
     for _ in range(max_new_tokens):
         with telling(model):  # not across the yield: between two steps the caller may train the model, or go away
             if tokens is not None:
                 decoding.step(tokens)
-            tokens = _draw(strategy, decoding.logits, [dice[story] for story in alive])
+            tokens = _draw(strategy, decoding, [dice[story] for story in alive])
             going_on = [row for row, token in enumerate(tokens.tolist()) if token != eot]
             if len(going_on) < len(alive):
                 alive = [alive[row] for row in going_on]
@@ -105,11 +127,17 @@ def decode(
             return
 
 
-def _draw(strategy: Strategy, logits: Tensor, dice: list[torch.Generator]) -> Tensor:
-    """The next token of each row, (n, V) to (n,), by the next number of the row's own generator."""
+def where_exact(tensor: Tensor) -> Tensor:
+    """The same tensor where float64 is known, which mps does not."""
+    return tensor.cpu() if tensor.device.type == "mps" else tensor
+
+
+def _draw(strategy: Strategy, decoding: Decoding, dice: list[torch.Generator]) -> Tensor:
+    """The next token of each row, (n,), by the next number of the row's own generator."""
     uniforms = torch.stack([torch.rand((), generator=die, dtype=torch.double) for die in dice])
-    device = torch.device("cpu") if logits.device.type == "mps" else logits.device  # mps knows no float64
-    return strategy.choose(logits.to(device), uniforms.to(device)).to(logits.device)
+    logits = where_exact(decoding.logits)
+    seen = None if decoding.seen is None else where_exact(decoding.seen)
+    return strategy.choose(logits, uniforms.to(logits.device), seen).to(decoding.logits.device)
 
 
 def _mix(seed: int, story: int) -> int:

@@ -3,7 +3,8 @@
 Legend: n rows (one a story), V vocabulary. Nothing here holds state: chance comes in as uniform numbers.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 
 from storyloom.errors import ConfigError, nearest
+
+PRESELECTED = 1024  # tokens that nearly always reach p; to sort a large vocabulary takes longer than the model's step
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -28,14 +31,56 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
 
     The token that crosses p is kept, so that at least one is; of equal ones the first. Holtzman et al., 2019
     (arXiv 1904.09751).
+
+    >>> keep_top_p(torch.tensor([[0.2, 0.5, 0.3]]).log(), 0.7).exp()
+    tensor([[0.0000, 0.5000, 0.3000]])
     """
     if p >= 1:
         return logits  # rounding would drop the least likely ones
-    ordered, indices = logits.sort(descending=True, stable=True)
-    probabilities = ordered.softmax(dim=-1)
-    before = probabilities.cumsum(dim=-1) - probabilities  # of the tokens more likely than this one
-    kept = ordered.masked_fill(before >= p, -torch.inf)
-    return torch.empty_like(logits).scatter(-1, indices, kept)
+    total = logits.logsumexp(dim=-1, keepdim=True)
+    ordered = logits.topk(min(PRESELECTED, logits.size(-1))).values
+    reached = (ordered - total).exp().cumsum(dim=-1)  # the probability of each token and those before it
+    if (reached[:, -1] < p).any():
+        ordered = logits.sort(descending=True).values
+        reached = (ordered - total).exp().cumsum(dim=-1)
+    count = ((reached < p).sum(dim=-1, keepdim=True) + 1).clamp(max=ordered.size(-1))  # of tokens to keep, (n, 1)
+    least = ordered.gather(-1, count - 1)
+    above, equal = logits > least, logits == least
+    kept = above | equal & (equal.cumsum(dim=-1) <= count - above.sum(dim=-1, keepdim=True))
+    return logits.masked_fill(~kept, -torch.inf)
+
+
+def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
+    """Only tokens at least `min_p` times as likely as the likeliest; the others become -inf. (n, V) to (n, V).
+
+    Nguyen et al., 2024 (arXiv 2407.01082).
+
+    >>> keep_min_p(torch.tensor([[0.2, 0.5, 0.3]]).log(), 0.5).exp()
+    tensor([[0.0000, 0.5000, 0.3000]])
+    """
+    return logits.masked_fill(logits < logits.amax(dim=-1, keepdim=True) + math.log(min_p), -torch.inf)
+
+
+def penalise_repetition(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Make tokens that a story already holds less likely: positive logits are divided, negative ones multiplied.
+
+    Keskar et al., 2019 (CTRL, arXiv 1909.05858); they divide negative ones too, which makes them likelier.
+
+    Args:
+        logits: (n, V).
+        seen: bool (n, V), the tokens that each row holds.
+        penalty: above 1 against repetition, below 1 for it.
+
+    Returns:
+        float64 (n, V), finite.
+
+    >>> penalise_repetition(torch.tensor([[3.0, -3.0, 3.0]]), torch.tensor([[True, True, False]]), 1.5)
+    tensor([[ 2.0000, -4.5000,  3.0000]], dtype=torch.float64)
+    """
+    logits = logits.double()
+    penalised = torch.where(logits > 0, logits / penalty, logits * penalty)
+    largest = torch.finfo(torch.double).max  # a softmax with an infinity in it is nan
+    return torch.where(seen, penalised.clamp(-largest, largest), logits)
 
 
 def pick(logits: Tensor, uniforms: Tensor) -> Tensor:
@@ -68,22 +113,44 @@ class Strategy:
     """Draw among this many of the most likely tokens."""
     top_p: float | None = None
     """Draw among the most likely tokens that reach this probability together."""
+    min_p: float | None = None
+    """Draw among the tokens at least this many times as likely as the likeliest."""
+    beams: int | None = None
+    """How many beginnings a beam search follows at once."""
+    length_penalty: float | None = None
+    """A beam search ranks stories by log-probability / tokens ** this. 0 favours short ones, 1 compares means."""
+    repetition_penalty: float = 1.0
+    """Divides the positive logits of tokens that the story already holds, multiplies the negative ones. 1 is none."""
 
     def __post_init__(self) -> None:
-        if self.temperature is not None and not self.temperature > 0:
-            raise ConfigError(f"temperature = {self.temperature:g} must be above 0: for no chance at all, take greedy")
-        if self.top_k is not None and self.top_k < 1:
-            raise ConfigError(f"top_k = {self.top_k} must be at least 1, the number of tokens to draw among")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ConfigError(f"top_p = {self.top_p:g} must be above 0 and at most 1, a probability")
+        for option, (is_possible, limit) in _LIMITS.items():
+            value = getattr(self, option)
+            if value is not None and not is_possible(value):
+                raise ConfigError(f"{option} = {value:g} must be {limit}")
 
     @property
     def is_greedy(self) -> bool:
         """Whether chance plays no part."""
         return self.name == "greedy"
 
-    def choose(self, logits: Tensor, uniforms: Tensor) -> Tensor:
-        """The next token of each row: (n, V) logits and (n,) uniform numbers in [0, 1) to int64 (n,)."""
+    @property
+    def most_stories(self) -> int | None:
+        """How many different stories it can tell; None where chance sets no limit."""
+        return 1 if self.is_greedy else self.beams
+
+    def choose(self, logits: Tensor, uniforms: Tensor, seen: Tensor | None = None) -> Tensor:
+        """The next token of each row.
+
+        Args:
+            logits: (n, V).
+            uniforms: (n,), each in [0, 1).
+            seen: bool (n, V), the tokens that each row holds; needed for a repetition penalty only.
+
+        Returns:
+            int64 (n,).
+        """
+        assert self.beams is None, "a beam search chooses among whole stories: see beam_search"
+        logits = self.penalise(logits, seen)
         if self.is_greedy:
             return logits.argmax(dim=-1)
         if self.temperature is not None:
@@ -93,8 +160,31 @@ class Strategy:
             logits = keep_top_k(logits, self.top_k)
         if self.top_p is not None:
             logits = keep_top_p(logits, self.top_p)
+        if self.min_p is not None:
+            logits = keep_min_p(logits, self.min_p)
         return pick(logits, uniforms)
 
+    def penalise(self, logits: Tensor, seen: Tensor | None) -> Tensor:
+        """The logits as the repetition penalty leaves them, (n, V)."""
+        if self.repetition_penalty == 1:
+            return logits
+        assert seen is not None, "a repetition penalty needs the tokens that were seen"
+        return penalise_repetition(logits, seen, self.repetition_penalty)
+
+
+# What each option may be, and how to say so.
+_LIMITS: Mapping[str, tuple[Callable[[float], bool], str]] = {
+    "temperature": (
+        lambda value: 0 < value < math.inf,
+        "above 0 and finite: 1 leaves the model's own chances, greedy takes none",
+    ),
+    "top_k": (lambda value: value >= 1, "at least 1, the number of tokens to draw among"),
+    "top_p": (lambda value: 0 < value <= 1, "above 0 and at most 1, a probability"),
+    "min_p": (lambda value: 0 < value <= 1, "above 0 and at most 1, a share of the largest probability"),
+    "beams": (lambda value: value >= 1, "at least 1, the number of beginnings to follow"),
+    "length_penalty": (lambda value: 0 <= value <= 10, "from 0, which ranks by log-probability alone, to 10"),
+    "repetition_penalty": (lambda value: 0 < value < math.inf, "above 0 and finite; 1 is none"),
+}
 
 # Each strategy with its defaults; options that a strategy leaves at None contradict it.
 STRATEGIES: Mapping[str, Strategy] = {
@@ -103,25 +193,30 @@ STRATEGIES: Mapping[str, Strategy] = {
     "temperature": Strategy("temperature", temperature=0.8),
     "top-k": Strategy("top-k", temperature=0.7, top_k=50),
     "top-p": Strategy("top-p", temperature=0.8, top_p=0.95),
+    "min-p": Strategy("min-p", temperature=1.0, min_p=0.1),
+    "beam": Strategy("beam", beams=4, length_penalty=1.0),
 }
+_DEFAULT = "top-p"
+# The strategy that is meant where one of these options stands alone.
+_MEANT = {"top_k": "top-k", "min_p": "min-p", "beams": "beam", "length_penalty": "beam"}
 
 
 def make_strategy(name: str | None = None, **options: Any) -> Strategy:
     """A strategy by its name, with options in place of its defaults.
 
     Args:
-        name: a key of `STRATEGIES`; None means `top-p`, or `top-k` where `top_k` is given.
-        options: `temperature`, `top_k`, `top_p`; None counts as not given.
+        name: a key of `STRATEGIES`; None means the one that takes the options given, else `top-p`.
+        options: the fields of `Strategy`; None counts as not given.
 
     Raises:
         ConfigError: the name or an option is unknown, an option contradicts the strategy, or is out of range.
 
-    >>> make_strategy("top-k", top_k=5)
-    Strategy(name='top-k', temperature=0.7, top_k=5, top_p=None)
+    >>> make_strategy(top_k=5) == Strategy("top-k", temperature=0.7, top_k=5)
+    True
     """
     given = {option: value for option, value in options.items() if value is not None}
     if name is None:
-        name = "top-k" if "top_k" in given else "top-p"
+        name = next((meant for option, meant in _MEANT.items() if option in given), _DEFAULT)
     if name not in STRATEGIES:
         raise ConfigError(f"unknown strategy {name!r}: {nearest(name, STRATEGIES)}")
     base = STRATEGIES[name]
@@ -133,6 +228,6 @@ def make_strategy(name: str | None = None, **options: Any) -> Strategy:
             taken = [other for other, default in defaults.items() if default is not None]
             raise ConfigError(
                 f"{option} = {value} contradicts the strategy {name}, which takes "
-                f"{' and '.join(taken) or 'no options'}: leave it out, or choose another strategy"
+                f"{', '.join(taken)}: leave it out, or choose another strategy"
             )
     return replace(base, **given)

@@ -1,17 +1,22 @@
 """A trained model that tells: text in, text out."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from storyloom.data.tokenization import StreamingDecoder, Tokenizer
 from storyloom.errors import ConfigError, PromptError, RunError
+from storyloom.generation.beam import beam_search
 from storyloom.generation.decoding import decode
 from storyloom.generation.sampling import Strategy, make_strategy
 from storyloom.model import GPT
 from storyloom.runtime import Run
 
 MAX_NEW_TOKENS = 512
+# The strategies that do not go token by token, as `decode` does; called as it is.
+SEARCHES: Mapping[str, Callable[..., Iterator[list[tuple[int, int]]]]] = {"beam": beam_search}
 
 
 class StoryTeller:
@@ -41,14 +46,33 @@ class StoryTeller:
         Args:
             prompt: the beginning; may be empty.
             num_stories: how many.
-            options: `strategy` (a name or a `Strategy`), `temperature`, `top_k`, `top_p`, `max_new_tokens`, `seed`.
+            options: those of `steps`.
         """
         stories = [[prompt] for _ in range(num_stories)]
         for story, piece in self.stream(prompt, num_stories=num_stories, **options):
             stories[story].append(piece)
         return ["".join(pieces) for pieces in stories]
 
-    def stream(
+    def stream(self, prompt: str = "", *, num_stories: int = 1, **options: Any) -> Iterator[tuple[int, str]]:
+        """Tell stories piece by piece, as the tokens come, in whole characters and without the prompt.
+
+        Args:
+            prompt: the beginning; may be empty.
+            num_stories: how many at once.
+            options: those of `steps`.
+
+        Yields:
+            (story, piece): which story goes on, and by what text.
+        """
+        steps = self.steps(prompt, num_stories=num_stories, **options)
+        decoders = [StreamingDecoder(self.tokenizer) for _ in range(num_stories)]
+        for step in steps:
+            for story, tokens in groupby(step, key=itemgetter(0)):
+                yield story, "".join(decoders[story].feed(token) for _, token in tokens)
+        for story, decoder in enumerate(decoders):
+            yield story, decoder.finish()
+
+    def steps(
         self,
         prompt: str = "",
         *,
@@ -57,8 +81,8 @@ class StoryTeller:
         max_new_tokens: int = MAX_NEW_TOKENS,
         seed: int = 0,
         **options: Any,
-    ) -> Iterator[tuple[int, str]]:
-        """Tell stories piece by piece, as the tokens come, in whole characters and without the prompt.
+    ) -> Iterator[list[tuple[int, int]]]:
+        """Tell stories in tokens: what `stream` makes text of.
 
         Args:
             prompt: the beginning; may be empty.
@@ -66,10 +90,11 @@ class StoryTeller:
             strategy: a name, by default temperature 0.8 with top-p 0.95, or a `Strategy`.
             max_new_tokens: at most so many tokens a story.
             seed: of all chance; the same seed tells the same stories.
-            options: `temperature`, `top_k`, `top_p`, where they go with the strategy.
+            options: the fields of `Strategy`, where they go with this one.
 
-        Yields:
-            (story, piece): which story goes on, and by what text.
+        Returns:
+            For each step, (story, token) of the stories still being told. A story with fewer than `max_new_tokens` has
+            ended by itself. A beam search takes one step for each story.
 
         Raises:
             ConfigError: an option is out of range or contradicts the strategy.
@@ -77,23 +102,15 @@ class StoryTeller:
         """
         chosen = _choose(strategy, options)
         _check(num_stories, max_new_tokens, chosen)
-        tokenizer = self.tokenizer
-        ids = [tokenizer.eot, *self._encode(prompt)]
-        decoders = [StreamingDecoder(tokenizer) for _ in range(num_stories)]
-        steps = decode(
+        return SEARCHES.get(chosen.name, decode)(
             self.model,
-            ids,
+            [self.tokenizer.eot, *self._encode(prompt)],
             chosen,
-            eot=tokenizer.eot,
+            eot=self.tokenizer.eot,
             max_new_tokens=max_new_tokens,
             num_stories=num_stories,
             seed=seed,
         )
-        for step in steps:
-            for story, token in step:
-                yield story, decoders[story].feed(token)
-        for story, decoder in enumerate(decoders):
-            yield story, decoder.finish()
 
     def _encode(self, prompt: str) -> list[int]:
         unknown = self.tokenizer.unknown_characters(prompt)
@@ -135,8 +152,9 @@ def _check(num_stories: int, max_new_tokens: int, strategy: Strategy) -> None:
         raise ConfigError(f"num_stories = {num_stories} must be at least 1")
     if max_new_tokens < 1:
         raise ConfigError(f"max_new_tokens = {max_new_tokens} must be at least 1")
-    if strategy.is_greedy and num_stories > 1:
+    most = strategy.most_stories
+    if most is not None and num_stories > most:
         raise ConfigError(
-            f"num_stories = {num_stories} contradicts the strategy greedy, which tells one story only: "
-            "ask for 1, or choose a strategy with chance"
+            f"num_stories = {num_stories} contradicts the strategy {strategy.name}, which tells {most} here: "
+            f"ask for {most}, or choose a strategy with chance"
         )
