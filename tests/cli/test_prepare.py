@@ -10,7 +10,7 @@ REFUSALS = {
     "white space only": (["white.txt"], ["no story in white.txt", "the text is empty"]),
     "not UTF-8": (["latin.txt"], ["latin.txt is not UTF-8", "0xe9", "line 3", "iconv"]),
     "one story only": (["one.txt"], ["no story", "one.txt"]),
-    "a folder": (["emptydir"], ["emptydir is a folder", ".txt"]),
+    "a folder of nothing": (["emptydir"], ["no file below the folder emptydir ends in .txt, .jsonl, .parquet"]),
     "another kind of file": (["afile"], ["cannot read afile", ".txt"]),
     "no source": ([], ["Missing argument 'SOURCE", "see `storyloom prepare --help`"]),
     "missing validation file": (["many.txt", "--val", "nope.txt"], ["nope.txt"]),

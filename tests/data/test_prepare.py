@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from storyloom.config import load_preset
-from storyloom.data import Data, prepare
-from storyloom.data.sources import STORYBOOK_SEED, join_stories, read_stories
+from storyloom.data import Data, parallel, prepare
+from storyloom.data.sources import STORYBOOK_SEED, read_stories
 from storyloom.data.storybook import tell
+from storyloom.data.textfile import join_stories
 from storyloom.data.tokenization import TOKENIZERS, BPETokenizer
 from storyloom.errors import ConfigError, DataError, StoryloomError, TokenizerError
 
@@ -91,8 +92,8 @@ def test_the_figures_of_the_manifest_are_counted_by_hand(tmp_path):
 def test_the_same_text_gives_the_same_bytes(tmp_path):
     text = text_file(tmp_path, STORIES)
     for tokenizer in ("bpe", "char"):
-        prepare(text, out=tmp_path / "D" / tokenizer, tokenizer=tokenizer, vocab_size=293)
-        prepare(text, out=tmp_path / "E" / tokenizer, tokenizer=tokenizer, vocab_size=293)
+        prepare(text, out=tmp_path / "D" / tokenizer, tokenizer=tokenizer)
+        prepare(text, out=tmp_path / "E" / tokenizer, tokenizer=tokenizer)
     assert tree(tmp_path / "D") == tree(tmp_path / "E")
     assert len(tree(tmp_path / "D")) == 10
 
@@ -142,7 +143,7 @@ def test_a_tokenizer_file_is_taken_as_it_is(tmp_path):
 def test_more_stories_than_are_encoded_at_once(tmp_path, monkeypatch):
     text = text_file(tmp_path, STORIES)
     prepare(text, out=tmp_path / "D", vocab_size=263)
-    monkeypatch.setattr(module, "ENCODED_AT_ONCE", 7)
+    monkeypatch.setattr(parallel, "STORIES_AT_ONCE", 7)
     prepare(text, out=tmp_path / "E", vocab_size=263)
     assert tree(tmp_path / "D") == tree(tmp_path / "E")
 
@@ -164,13 +165,18 @@ def test_a_folder_that_is_there_is_refused_and_untouched(tmp_path):
     ("stories", "options", "error", "part"),
     [
         (["one story alone"], {}, DataError, "no story"),  # on one side or the other
-        ([], {}, DataError, r"no story in a\.txt"),
+        ([], {}, DataError, r"no story in .*a\.txt"),
         (STORIES[:20], {"vocab_size": 101}, TokenizerError, "101"),
         (STORIES[:20], {"vocab_size": 1}, ConfigError, "data.vocab_size = 1"),
         (STORIES[:20], {"val_fraction": 1.5}, ConfigError, "val_fraction = 1.5"),
         (STORIES[:20], {"tokenizer": "bpr"}, TokenizerError, "did you mean 'bpe'"),
         (STORIES[:20], {"val": "no/v.txt"}, DataError, "no such file: no/v.txt"),
-        (STORIES[:20], {"val": "storybook"}, DataError, "no such file: storybook"),
+        (STORIES[:20], {"val": "storybok"}, DataError, "no such file: storybok; did you mean 'storybook'"),
+        (STORIES[:20], {"val": "a.txt", "val_fraction": 0.2}, ConfigError, r"val_fraction = 0\.2 and val = a\.txt"),
+        (STORIES[:20], {"tokenizer": "char", "vocab_size": 300}, ConfigError, "vocab_size = 300 with tokenizer = char"),
+        (STORIES[:20], {"strict_characters": True}, ConfigError, "strict_characters is a part of cleaning"),
+        (STORIES[:20], {"workers": 0}, ConfigError, "workers = 0: at least 1"),
+        (STORIES[:20], {"val": "hub:me"}, DataError, "'hub:me' names no data set: write hub:OWNER/NAME"),
         (STORIES[:20], {"preset": "labtop"}, ConfigError, "did you mean 'laptop'"),
     ],
 )
@@ -200,7 +206,7 @@ def test_a_failure_half_way_leaves_nothing(tmp_path, monkeypatch, error):
             raise error
         return encode_all(self, texts)
 
-    monkeypatch.setattr(module, "ENCODED_AT_ONCE", 101)
+    monkeypatch.setattr(parallel, "STORIES_AT_ONCE", 101)
     monkeypatch.setattr(TOKENIZERS["bpe"], "encode_all", failing)
     with pytest.raises(type(error)):
         prepare(text, out=tmp_path / "D", vocab_size=263)

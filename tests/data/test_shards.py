@@ -9,7 +9,7 @@ import pytest
 
 from storyloom.data import Data, prepare
 from storyloom.data.shards import FORMAT, ShardWriter, Tokens, dtype_for
-from storyloom.data.sources import join_stories
+from storyloom.data.textfile import join_stories
 from storyloom.data.tokenization import BPETokenizer, CharTokenizer
 from storyloom.errors import DataError, StoryloomError, TokenizerError
 from storyloom.files import MANIFEST
@@ -87,7 +87,8 @@ def test_a_data_folder_gives_the_stories_with_their_ids(folder):
 def test_a_few_validation_stories_are_spread_over_the_text(tmp_path):
     """The first 100 of the 991 real ones need a sixth fewer bits than all: they once stood for all while training."""
     (tmp_path / "v.txt").write_text(join_stories(f"story {n}" for n in range(11)), encoding="utf-8")
-    data = prepare(tmp_path / "v.txt", out=tmp_path / "D", val=tmp_path / "v.txt", tokenizer="char")
+    (tmp_path / "a.txt").write_text("history 0123456789", encoding="utf-8")
+    data = prepare(tmp_path / "a.txt", out=tmp_path / "D", val=tmp_path / "v.txt", tokenizer="char")
     picked = data.val_stories(5)
     assert [story.text for story in picked] == [f"story {n}" for n in (0, 2, 4, 6, 8)]
     assert all(data.tokenizer.decode(story.ids) == story.text for story in picked)

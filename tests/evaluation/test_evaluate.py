@@ -10,6 +10,7 @@ import torch
 
 from storyloom.config import Config, ModelConfig, save_config
 from storyloom.data import Data, EncodedStory, prepare, storybook
+from storyloom.data.sources import read_stories
 from storyloom.errors import CheckpointError, ConfigError, DataError
 from storyloom.evaluation import Likelihood, evaluate
 from storyloom.evaluation.evaluate import compare_with_limit
@@ -29,6 +30,11 @@ def write_stories(path: Path, stories: list[str]) -> Path:
     return path
 
 
+def twice(text: Path) -> Path:
+    """Training stories with the very characters of a text: each of its stories told twice over."""
+    return write_stories(text.with_name("twice.txt"), [f"{story} {story}" for story in read_stories(text)])
+
+
 def make_run(folder: Path, data: Data, seed: int = 3) -> Run:
     """A run folder with an untrained model: what `train` leaves behind, without its minutes."""
     config = Config(model=ModelConfig(vocab_size=data.tokenizer.vocab_size, block_size=23, n_head=2, n_embd=28))
@@ -44,9 +50,9 @@ def make_run(folder: Path, data: Data, seed: int = 3) -> Run:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Data:
-    """Characters of six stories, all of which are for validation too."""
+    """Six validation stories; a tokenizer that knows their characters."""
     text = write_stories(tmp_path / "stories.txt", STORIES)
-    return prepare(text, val=text, out=tmp_path / "D", tokenizer="char")
+    return prepare(twice(text), val=text, out=tmp_path / "D", tokenizer="char")
 
 
 @pytest.fixture
@@ -101,7 +107,25 @@ def test_unknown_characters_are_not_comparable(run: Run, tmp_path: Path) -> None
     """What a tokenizer cannot spell costs its model nothing: such bits/byte say little."""
     text = write_stories(tmp_path / "other.txt", ["A fox ran.", "A ß ran."])
     assert evaluate(run, text=text)["comparable"] is False
+    assert "characters the tokenizer does not know" in evaluate(run, text=text)["why_not_comparable"]
     assert evaluate(run, text=write_stories(tmp_path / "known.txt", ["A fox ran.", "A bee ran."]))["comparable"] is True
+
+
+def test_cleaned_validation_stories_are_not_comparable(tmp_path: Path) -> None:
+    """Cleaning leaves out what a model would have had to predict; where it changed nothing, nothing is left out."""
+    text = write_stories(tmp_path / "stories.txt", STORIES[:5])
+    for name, val, comparable in [
+        ("same", STORIES[:5], True),
+        ("spaces", [*STORIES[:4], "She had  a café."], False),
+        ("repeated", [*STORIES[:4], STORIES[0]], False),
+    ]:
+        val_file = write_stories(tmp_path / f"{name}.txt", val)
+        data = prepare(twice(text), val=val_file, out=tmp_path / name, tokenizer="char", clean=True)
+        figures = evaluate(make_run(tmp_path / f"R-{name}", data))
+        assert figures["comparable"] is comparable
+        assert figures.get("why_not_comparable") == (
+            None if comparable else "cleaning changed or dropped 1 of its stories"
+        )
 
 
 def test_contradicting_and_missing_texts_are_named(run: Run, data: Data, tmp_path: Path) -> None:
@@ -117,7 +141,7 @@ def test_contradicting_and_missing_texts_are_named(run: Run, data: Data, tmp_pat
 
 def test_another_tokenizers_data_are_refused(run: Run, tmp_path: Path) -> None:
     text = write_stories(tmp_path / "other.txt", ["Other letters: xyz.", "Qq."])
-    other = prepare(text, val=text, out=tmp_path / "E", tokenizer="char")
+    other = prepare(twice(text), val=text, out=tmp_path / "E", tokenizer="char")
     with pytest.raises(DataError, match=r"another tokenizer than .*: give its stories with --text instead"):
         evaluate(run, data=other)
 
@@ -176,7 +200,7 @@ def test_one_foreign_story_leaves_no_limit() -> None:
 def test_evaluate_reports_the_limit_on_storybook_text_only(tmp_path: Path) -> None:
     told = storybook_stories(17)
     text = write_stories(tmp_path / "told.txt", [story.text for story in told])
-    run = make_run(tmp_path / "R", prepare(text, val=text, out=tmp_path / "D", tokenizer="char"))
+    run = make_run(tmp_path / "R", prepare(twice(text), val=text, out=tmp_path / "D", tokenizer="char"))
     figures = evaluate(run)
     limit = -sum(story.log2_probability for story in told) / sum(len(story.text.encode()) for story in told)
     assert figures["limit_bits_per_byte"] == pytest.approx(limit)

@@ -1,23 +1,31 @@
-"""Stories to token shards: split, train or read the tokenizer, encode, and write a data folder in one atomic step.
+"""Stories to token shards: read and split once, train or read the tokenizer, encode; one atomic step to a data folder.
 
-Every source is read twice, once for the tokenizer and once for the shards, and never held in memory.
+Nothing of the text is held in memory beyond a few batches: the training stories lie in a text file beside `val.txt`
+until they are encoded.
 """
 
-import hashlib
 import os
-from collections.abc import Iterator
-from itertools import chain, islice
+from contextlib import closing
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from storyloom.config import DataConfig, load_preset
 from storyloom.data import storybook
-from storyloom.data.shards import FORMAT, Data, ShardWriter
-from storyloom.data.sources import Source, Storybook, join_stories, limited, open_file, open_source
-from storyloom.data.tokenization import Tokenizer, train_tokenizer
-from storyloom.errors import DataError
+from storyloom.data.corpus import Corpus
+from storyloom.data.hub import HubDataset
+from storyloom.data.parallel import in_batches, ordered_map
+from storyloom.data.shards import FORMAT, Data, ShardWriter, dtype_for
+from storyloom.data.sources import Source, Storybook, limited, open_source
+from storyloom.data.textfile import TextFile
+from storyloom.data.tokenization import Tokenizer, load_tokenizer, train_tokenizer
+from storyloom.errors import ConfigError, DataError
 from storyloom.files import MANIFEST, building_folder, is_vacant, sha256_of, write_json
 
-ENCODED_AT_ONCE = 1000  # stories; large enough to keep every core busy, small enough to stay in cache
+TOKENIZER = "tokenizer.json"
 
 
 def prepare(
@@ -28,26 +36,42 @@ def prepare(
     tokenizer: str | None = None,
     vocab_size: int | None = None,
     val_fraction: float | None = None,
+    column: str | None = None,
+    clean: bool | None = None,
+    strict_characters: bool | None = None,
     limit_mb: float | None = None,
+    workers: int = 1,
 ) -> Data:
     """Turn stories into a data folder of token shards.
 
     Args:
-        sources: `storybook`, or paths of `.txt` files with stories between `<|endoftext|>` lines.
+        sources: any number of these: `storybook`; `tinystories`; `hub:OWNER/NAME[:CONFIG]`, a data set of the Hugging
+            Face hub, its split `train`; files `.txt` (stories between `<|endoftext|>` lines; between blank lines where
+            there is no such line), `.jsonl` and `.parquet`; folders of such files.
         out: the folder to make; must not exist or be empty.
         preset: take the data settings of this preset; the other arguments override them.
-        val: a file of validation stories; without it `val_fraction` of the stories are held out, chosen by their hash.
-        tokenizer: `char`, `bpe`, or the path of a `tokenizer.json`.
+        val: a source of validation stories (of a hub data set its split `validation`). Without it and without
+            `val_fraction` a single hub data set brings its own split; else `val_fraction` of the stories are held out,
+            chosen by their hash.
+        tokenizer: `char`, `bpe`, `gpt2`, or the path of a `tokenizer.json`.
         vocab_size: entries of a trained BPE vocabulary.
         val_fraction: share of the stories held out, between 0 and 1.
-        limit_mb: read only the first so many megabytes (1e6 UTF-8 bytes).
+        column: the field or column that holds the stories, where there are some; `text` by default.
+        clean: repair characters and white space, drop empty stories and duplicates; see `storyloom.data.cleaning`.
+        strict_characters: when cleaning, keep only ASCII letters, digits, `.,!?;:'"` and white space.
+        limit_mb: read only the first so many megabytes (1e6 UTF-8 bytes) of the sources, before any cleaning.
+        workers: processes that clean and encode; the folder is the same, byte for byte, however many. With 1 this
+            process does it, on all cores where the tokenizer can.
 
     Returns:
         The data folder, opened.
 
     Raises:
-        DataError: a source is missing, empty or not UTF-8, or `out` is not vacant. Nothing is left half written.
-        ConfigError: a setting is impossible.
+        DataError: a source is missing, empty or cannot be read, or `out` is not vacant. Nothing is left half written.
+        ConfigError: a setting is impossible, or contradicts another one.
+        TokenizerError: the tokenizer is unknown, or its vocabulary impossible.
+
+    A story of the sources that validation has, too, is kept out of training.
 
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
@@ -56,93 +80,161 @@ def prepare(
     ['manifest.json', 'tokenizer.json', 'train-00000.bin', 'val-00000.bin', 'val.txt']
     >>> folder.cleanup()
     """
-    given = {"tokenizer": tokenizer, "vocab_size": vocab_size, "val_fraction": val_fraction, "limit_mb": limit_mb}
+    given = {
+        "tokenizer": tokenizer,
+        "vocab_size": vocab_size,
+        "val_fraction": val_fraction,
+        "column": column,
+        "clean": clean,
+        "strict_characters": strict_characters,
+        "limit_mb": limit_mb,
+    }
     base = load_preset(preset).data if preset else DataConfig()
     settings = base.with_(**{name: value for name, value in given.items() if value is not None})
+    train_tokenizer(settings.tokenizer, (), settings.vocab_size)  # what is impossible is said before all is read
+    _refuse_contradictions(settings.tokenizer, vocab_size, val, val_fraction, workers)
     folder = Path(out)
     if not is_vacant(folder):
         raise DataError(f"{folder} exists already: choose another --out, or remove it first")
-    stories = _Stories([open_source(os.fspath(source), settings.limit_mb) for source in sources], settings, val)
+    specs = [os.fspath(source) for source in sources]
+    stories = _Stories(specs, None if val is None else os.fspath(val), settings, val_fraction)
     with building_folder(folder) as partial:
-        trained = train_tokenizer(settings.tokenizer, stories.split("train"), settings.vocab_size)
-        trained.save(partial / "tokenizer.json")
-        manifest = {
-            "format": FORMAT,
-            "sources": stories.names,
-            "settings": settings.model_dump(exclude={"rows"}),
-            "split": f"validation from {os.fspath(val)}" if val else "by hash of the story",
-            "tokenizer": {"fingerprint": trained.fingerprint, "vocab_size": trained.vocab_size},
-            "train": _write_split(partial, "train", stories, trained),
-            "val": _write_split(partial, "val", stories, trained),
-        }
-        if Storybook.name in stories.names:
-            manifest["storybook"] = storybook.VERSION
-        write_json(partial / MANIFEST, manifest)
+        write_json(partial / MANIFEST, _fill(partial, stories, settings, workers))
     return Data(folder)
 
 
+def _fill(folder: Path, stories: "_Stories", settings: DataConfig, workers: int) -> dict[str, object]:
+    """Write all of a data folder but its manifest, which is returned."""
+    corpus = Corpus(folder, settings, workers)
+    stories.write_to(corpus)
+    training = TextFile(corpus.path("train"))
+    trained = train_tokenizer(settings.tokenizer, training, settings.vocab_size)
+    trained.save(folder / TOKENIZER)
+    manifest: dict[str, object] = {
+        "format": FORMAT,
+        "sources": stories.names,
+        "settings": settings.model_dump(exclude={"rows"}),
+        "split": stories.split_by,
+        "corpus": corpus.counts,
+        "tokenizer": {"fingerprint": trained.fingerprint, "vocab_size": trained.vocab_size},
+    }
+    if Storybook.name in stories.names:
+        manifest["storybook"] = storybook.VERSION
+    for split in ("train", "val"):
+        manifest[split] = _encode(folder, split, corpus.path(split), trained, workers)
+    corpus.path("train").unlink()
+    return manifest
+
+
 class _Stories:
-    """The stories of some sources, one split at a time."""
+    """The sources that the user named, opened, and where the validation stories come from."""
 
-    def __init__(self, sources: list[Source], settings: DataConfig, val: str | os.PathLike[str] | None) -> None:
-        if not sources:
+    def __init__(self, specs: list[str], val: str | None, settings: DataConfig, val_fraction: float | None) -> None:
+        if not specs:
             raise DataError("no source of stories: name at least one file, or `storybook`")
-        self.names = [source.name for source in sources]
-        self._sources, self._settings = sources, settings
-        self._val = open_file(Path(val)) if val else None
-        self.val_name = self._val.name if self._val else None
+        self._specs, self._settings = specs, settings
+        self._sources = [self._open(spec, "train") for spec in specs]
+        self._val, self.split_by, self._val_spec = None, "by hash of the story", val
+        if val is not None:
+            self._val, self.split_by = self._open(val, "validation"), f"validation from {val}"
+        elif val_fraction is None and len(specs) == 1 and isinstance(self._sources[0], HubDataset):
+            self._val = self._sources[0].sibling("validation")
+            if self._val:
+                self._val_spec, self.split_by = specs[0], f"validation from the split `validation` of {specs[0]}"
 
-    def split(self, split: str) -> Iterator[str]:
-        """The stories of `train` or `val`, in order."""
-        if split == "val" and self._val:
-            return iter(self._val)
+    @property
+    def names(self) -> list[str]:
+        """The sources' names, for the manifest."""
+        return [source.name for source in self._sources]
+
+    def write_to(self, corpus: Corpus) -> None:
+        """Read all, once. Raises `DataError` where a side gets no story."""
         if self._val:
-            return self._all()
-        return (story for story in self._all() if (split == "val") == self._is_held_out(story))
+            corpus.write(self._val, val_share=1)
+            if not corpus.stories["val"]:
+                raise DataError(f"no story in {self._val_spec} for validation: it is empty; name another --val")
+        stories = chain.from_iterable(self._sources)
+        if self._settings.limit_mb:
+            stories = limited(stories, self._settings.limit_mb)
+        corpus.write(stories, val_share=0 if self._val else self._settings.val_fraction)
+        for split, count in corpus.stories.items():
+            if not count:
+                raise DataError(self._no_story(split))
 
-    def _all(self) -> Iterator[str]:
-        joined = chain.from_iterable(self._sources)
-        return limited(joined, self._settings.limit_mb) if self._settings.limit_mb else joined
+    def _open(self, spec: str, split: str) -> Source:
+        return open_source(spec, column=self._settings.column, limit_mb=self._settings.limit_mb, split=split)
 
-    def _is_held_out(self, story: str) -> bool:
-        digest = hashlib.blake2b(story.encode("utf-8"), digest_size=8).digest()
-        return int.from_bytes(digest) < self._settings.val_fraction * 2**64
+    def _no_story(self, split: str) -> str:
+        specs = ", ".join(self._specs)
+        if split == "val":
+            return (
+                f"no story for validation from {specs}: separate the stories by lines holding <|endoftext|>, "
+                "raise --val-fraction, or name a source with --val"
+            )
+        why, mend = "all of it went to validation", "lower --val-fraction"
+        if self._val:
+            why, mend = "validation has all of its stories, too", "name another --val"
+        return f"no story in {specs} to train on: the text is empty, or {why}; add stories, or {mend}"
 
 
-def _write_split(folder: Path, split: str, stories: _Stories, tokenizer: Tokenizer) -> dict[str, object]:
-    """Encode one split into shards (and `val.txt`); returns its part of the manifest."""
-    remaining = stories.split(split)
+class _Encoded(NamedTuple):
+    """Some stories as ids, one array each, and what the manifest counts of them."""
+
+    ids: list[np.ndarray]
+    bytes: int
+    unknown: int
+
+
+class _Encoder:
+    """Encodes stories by a tokenizer that is loaded where it is first used, which may be another process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self._path)
+
+    def __call__(self, stories: list[str]) -> _Encoded:
+        dtype = dtype_for(self._tokenizer.vocab_size)
+        return _Encoded(
+            [np.array(ids, dtype) for ids in self._tokenizer.encode_all(stories)],
+            sum(len(story.encode("utf-8")) for story in stories),
+            sum(bool(self._tokenizer.unknown_characters(story)) for story in stories),
+        )
+
+
+def _encode(folder: Path, split: str, text: Path, tokenizer: Tokenizer, workers: int) -> dict[str, object]:
+    """Encode the text file of one split into shards; returns its part of the manifest."""
     n_stories = n_bytes = unknown = 0
-    text_path = folder / "val.txt"
-    with ShardWriter(folder, split, tokenizer) as shards, text_path.open("ab") as text:
-        while batch := list(islice(remaining, ENCODED_AT_ONCE)):
-            for story, ids in zip(batch, tokenizer.encode_all(batch), strict=True):
+    encoded = ordered_map(_Encoder(folder / TOKENIZER), in_batches(TextFile(text)), workers)
+    with closing(encoded), ShardWriter(folder, split, tokenizer) as shards:
+        for batch in encoded:
+            for ids in batch.ids:
                 shards.add(ids)
-                n_bytes += len(story.encode("utf-8"))
-                unknown += bool(tokenizer.unknown_characters(story))
-            n_stories += len(batch)
-            if split == "val":
-                text.write(join_stories(batch).encode("utf-8"))
-    if not n_stories:
-        raise DataError(_no_story(split, stories))
+            n_stories += len(batch.ids)
+            n_bytes += batch.bytes
+            unknown += batch.unknown
     part: dict[str, object] = {"stories": n_stories, "bytes": n_bytes, "tokens": shards.tokens}
     part["stories_with_unknown_characters"] = unknown
     if split == "val":
-        part["text_sha256"] = sha256_of(text_path)
+        part["text_sha256"] = sha256_of(text)
     part["shards"] = {name: sha256_of(folder / name) for name in shards.names}
     return part
 
 
-def _no_story(split: str, stories: _Stories) -> str:
-    names = ", ".join(stories.names)
-    if split == "train":
-        return (
-            f"no story in {names} to train on: the text is empty, or all of it went to validation; "
-            "add stories, or lower --val-fraction"
+def _refuse_contradictions(
+    tokenizer: str, vocab_size: int | None, val: object, val_fraction: float | None, workers: int
+) -> None:
+    if vocab_size is not None and tokenizer != "bpe":
+        raise ConfigError(
+            f"vocab_size = {vocab_size} with tokenizer = {tokenizer}, which brings its own number: leave --vocab-size "
+            "out, or take --tokenizer bpe"
         )
-    if stories.val_name:
-        return f"no story in {stories.val_name}, named by --val: the text is empty; name another file"
-    return (
-        f"no story for validation from {names}: separate the stories by lines holding <|endoftext|>, "
-        "raise --val-fraction, or name a file with --val"
-    )
+    if val is not None and val_fraction is not None:
+        raise ConfigError(
+            f"val_fraction = {val_fraction:g} and val = {val} contradict each other: a share is held out only where "
+            "no validation source is named; give one of them"
+        )
+    if workers < 1:
+        raise ConfigError(f"workers = {workers}: at least 1, which works in this process")

@@ -53,7 +53,7 @@ class ShardWriter:
         if self._file:
             self._file.close()
 
-    def add(self, ids: list[int]) -> None:
+    def add(self, ids: list[int] | np.ndarray) -> None:
         """Append one story and the end-of-text behind it."""
         self._write(np.append(np.asarray(ids, self._eot.dtype), self._eot))
 

@@ -1,62 +1,31 @@
-"""Where stories come from: files and the built-in storybook, each an iterable that can be read again from the start.
+"""Where stories come from: files, folders, the hub and the built-in storybook, all behind one small protocol.
 
-Knows nothing of tokens. A source streams: no more than one story is in memory at a time.
+Knows nothing of tokens. A source streams: no more than a few stories are in memory at a time.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Protocol
 
 from storyloom.data import storybook
+from storyloom.data.hub import SHORT_NAMES, is_hub_spec, open_hub
+from storyloom.data.tables import JsonLines, Parquet
+from storyloom.data.textfile import SEPARATOR, TextFile
 from storyloom.errors import DataError, nearest
 
-SEPARATOR = "<|endoftext|>"
-BYTE_ORDER_MARK = "\ufeff"
+DEFAULT_COLUMN = "text"
 STORYBOOK_SEED = 2023
 STORYBOOK_MB = 16.0  # the storybook has no end; without a limit this much of it is told
 
 
 class Source(Protocol):
-    """Stories that can be iterated any number of times, always the same ones."""
+    """Normalised stories that can be iterated any number of times, always the same ones."""
 
     name: str
 
     def __iter__(self) -> Iterator[str]: ...
-
-
-class TextFile:
-    """Stories in a UTF-8 text file, separated by lines that hold `<|endoftext|>` and nothing else.
-
-    White space around a story is no part of it, nor is a byte order mark anywhere (files joined to one have some in the
-    middle); line ends become "\\n".
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.name = path.name
-        self._path = path
-
-    def __iter__(self) -> Iterator[str]:
-        lines: list[str] = []
-        with self._path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                line = self._decode(raw, number)
-                if line.strip() == SEPARATOR:
-                    yield from _as_story(lines)
-                    lines = []
-                else:
-                    lines.append(line)
-        yield from _as_story(lines)
-
-    def _decode(self, raw: bytes, number: int) -> str:
-        try:
-            line = raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{self._path} is not UTF-8: byte 0x{error.object[error.start]:02x} on line {number}; "
-                "convert it, for example with `iconv -f latin1 -t utf-8`"
-            ) from None
-        return line.replace(BYTE_ORDER_MARK, "").rstrip("\r\n")
 
 
 class Storybook:
@@ -75,6 +44,31 @@ class Storybook:
         return limited((storybook.tell(STORYBOOK_SEED, index).text for index in count()), self._limit_mb)
 
 
+class Folder:
+    """The stories of all files below a folder, in the order of their paths; files of unknown endings are passed over.
+
+    Args:
+        path: the folder.
+        column: for those of its files that have columns.
+
+    Raises:
+        DataError: no file below it has a known ending. `OSError`: a folder below it cannot be read.
+    """
+
+    def __init__(self, path: Path, column: str) -> None:
+        self.name = path.name
+        found = [Path(folder, name) for folder, _, names in os.walk(path, onerror=_raise) for name in names]
+        known = [file for file in found if file.suffix.lower() in FILE_KINDS]
+        if not known:
+            raise DataError(f"no file below the folder {path} ends in {', '.join(FILE_KINDS)}: name another source")
+        known.sort(key=lambda file: file.relative_to(path).as_posix())
+        self._files = [open_path(file, column) for file in known]
+
+    def __iter__(self) -> Iterator[str]:
+        for file in self._files:
+            yield from file
+
+
 def limited(stories: Iterable[str], limit_mb: float) -> Iterator[str]:
     """The first stories, up to a number of megabytes (1e6 UTF-8 bytes); the one that crosses the limit is the last."""
     seen = 0
@@ -85,49 +79,57 @@ def limited(stories: Iterable[str], limit_mb: float) -> Iterator[str]:
             return
 
 
-FILE_KINDS: dict[str, Callable[[Path], Source]] = {".txt": TextFile}
+FILE_KINDS: dict[str, Callable[[Path, str], Source]] = {
+    ".txt": lambda path, column: TextFile(path),
+    ".jsonl": JsonLines,
+    ".parquet": Parquet,
+}
 
 
-def open_source(spec: str, limit_mb: float | None = None) -> Source:
-    """The source that a user names: `storybook` or the path of a file.
+def open_source(
+    spec: str, *, column: str = DEFAULT_COLUMN, limit_mb: float | None = None, split: str = "train"
+) -> Source:
+    """The source that a user names.
 
     Args:
-        spec: what the user wrote.
+        spec: `storybook`, `tinystories`, `hub:OWNER/NAME[:CONFIG]`, or the path of a file or a folder.
+        column: the field or column that holds the stories, for the kinds of files that have any.
         limit_mb: how much of the storybook, in megabytes; 16 by default.
+        split: which split of a data set of the hub.
 
     Raises:
         DataError: nothing is there, or it is not a kind of file that can be read.
     """
-    return Storybook(limit_mb or STORYBOOK_MB) if spec == Storybook.name else open_file(Path(spec))
+    if spec == Storybook.name:
+        return Storybook(limit_mb or STORYBOOK_MB)
+    return open_hub(spec, column, split) if is_hub_spec(spec) else open_path(Path(spec), column)
 
 
-def open_file(path: Path) -> Source:
-    """The stories of a file, read by its ending. Raises `DataError` as `open_source` does."""
+def open_path(path: Path, column: str = DEFAULT_COLUMN) -> Source:
+    """The stories of a file, read by its ending, or of a folder. Raises `DataError` as `open_source` does."""
     if path.is_file():
         if path.suffix.lower() not in FILE_KINDS:
             raise DataError(
                 f"cannot read {path}: its ending is {path.suffix or 'missing'}; {nearest(path.suffix, FILE_KINDS)}"
             )
-        return FILE_KINDS[path.suffix.lower()](path)
+        return FILE_KINDS[path.suffix.lower()](path, column)
     if path.is_dir():
-        raise DataError(f"{path} is a folder: name a file with the ending {', '.join(FILE_KINDS)}")
-    raise DataError(f"no such file: {path}; {nearest(str(path), [Storybook.name])}, or a path ending in .txt")
+        return Folder(path, column)
+    known = [Storybook.name, *SHORT_NAMES]
+    raise DataError(
+        f"no such file: {path}; {nearest(str(path), known)}, hub:OWNER/NAME, a folder, or a path ending in "
+        f"{', '.join(FILE_KINDS)}"
+    )
 
 
 def read_stories(path: Path) -> list[str]:
-    """All stories of a text file. Raises `DataError` when it is missing, not UTF-8, or holds none."""
-    stories = list(open_file(path))
+    """All stories of a file or folder. Raises `DataError` when it is missing, cannot be read, or holds none."""
+    stories = list(open_path(path))
     if not stories:
         raise DataError(f"{path} holds no story: it is empty, or has only white space and {SEPARATOR} lines")
     return stories
 
 
-def join_stories(stories: Iterable[str]) -> str:
-    """Stories as the content of a text file, as `TextFile` reads it."""
-    return "".join(f"{story}\n{SEPARATOR}\n" for story in stories)
-
-
-def _as_story(lines: list[str]) -> Iterator[str]:
-    story = "\n".join(lines).strip()
-    if story:
-        yield story
+def _raise(error: OSError) -> None:
+    """What `os.walk` would pass over in silence."""
+    raise error

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from storyloom.data import Data, EncodedStory, storybook
-from storyloom.data.sources import join_stories, read_stories
+from storyloom.data.sources import read_stories
+from storyloom.data.textfile import join_stories
 from storyloom.errors import ConfigError, DataError
 from storyloom.evaluation.likelihood import Likelihood, as_dict, measure_likelihood, ratio_stderr
 from storyloom.runtime import Run
@@ -33,8 +34,9 @@ def evaluate(
 
     Returns:
         `nats_per_token`, `perplexity`, `bits_per_byte`, `bits_per_byte_stderr` (over stories), `tokens`, `bytes`,
-        `stories`, `comparable` (whether bits/byte may be compared with other tokenizers'), `text_sha256`; where every
-        story is the storybook's also `limit_bits_per_byte`, `gap_bits_per_byte` and `gap_bits_per_byte_stderr`.
+        `stories`, `comparable` (whether bits/byte may be compared with other tokenizers'), `text_sha256`; where they
+        may not be compared also `why_not_comparable`; where every story is the storybook's also `limit_bits_per_byte`,
+        `gap_bits_per_byte` and `gap_bits_per_byte_stderr`.
 
     Raises:
         DataError: the data is missing, or was made with another tokenizer.
@@ -44,6 +46,7 @@ def evaluate(
     if data is not None and text is not None:
         raise ConfigError("--data and --text contradict each other: name one of them")
     tokenizer = opened.tokenizer
+    altered = 0
     if text is not None:
         texts = read_stories(Path(text))
         stories = [
@@ -51,11 +54,13 @@ def evaluate(
             for story, ids in zip(texts, tokenizer.encode_all(texts), strict=True)
         ]
     else:
-        stories = _val_stories(opened, data)
+        found = _open_data(opened, data)
+        stories = found.val_stories()
+        altered = found.manifest.get("corpus", {}).get("validation_altered", 0)
     likelihood = measure_likelihood(opened.load_model(checkpoint), stories, tokenizer.eot)
     return {
         **as_dict(likelihood),
-        "comparable": not any(tokenizer.unknown_characters(story.text) for story in stories),
+        **_comparable(sum(bool(tokenizer.unknown_characters(story.text)) for story in stories), altered),
         "text_sha256": hashlib.sha256(join_stories(story.text for story in stories).encode("utf-8")).hexdigest(),
         **compare_with_limit(likelihood, stories),
     }
@@ -76,7 +81,22 @@ def compare_with_limit(likelihood: Likelihood, stories: Sequence[EncodedStory]) 
     }
 
 
-def _val_stories(run: Run, data: str | os.PathLike[str] | Data | None) -> list[EncodedStory]:
+def _comparable(unknown: int, altered: int) -> dict[str, bool | str]:
+    """Whether the stories as evaluated are those that were written, and if not, why.
+
+    Args:
+        unknown: stories with characters that the tokenizer does not know.
+        altered: stories that cleaning changed or dropped.
+    """
+    reasons = {
+        "the text has characters the tokenizer does not know": unknown,
+        f"cleaning changed or dropped {altered:,} of its stories": altered,
+    }
+    found = [reason for reason, stories in reasons.items() if stories]
+    return {"comparable": False, "why_not_comparable": ", and ".join(found)} if found else {"comparable": True}
+
+
+def _open_data(run: Run, data: str | os.PathLike[str] | Data | None) -> Data:
     if data is None:
         folder = Path(run.origin["data"])
         if not folder.exists():
@@ -87,4 +107,4 @@ def _val_stories(run: Run, data: str | os.PathLike[str] | Data | None) -> list[E
         raise DataError(
             f"{opened.path} was prepared with another tokenizer than {run.path}: give its stories with --text instead"
         )
-    return opened.val_stories()
+    return opened
