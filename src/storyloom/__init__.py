@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from storyloom.data import prepare
-    from storyloom.evaluation import evaluate
+    from storyloom.evaluation import compare_strategies, evaluate
     from storyloom.generation import load
     from storyloom.reporting import plot_losses
     from storyloom.training import train
 
-__all__ = ["evaluate", "load", "plot_losses", "prepare", "train"]
+__all__ = ["compare_strategies", "evaluate", "load", "plot_losses", "prepare", "train"]
 
 _HOMES = {
     "prepare": "storyloom.data",
     "train": "storyloom.training",
     "load": "storyloom.generation",
+    "compare_strategies": "storyloom.evaluation",
     "evaluate": "storyloom.evaluation",
     "plot_losses": "storyloom.reporting",
 }

@@ -2,5 +2,14 @@
 
 from storyloom.evaluation.evaluate import evaluate
 from storyloom.evaluation.likelihood import Likelihood, measure_likelihood
+from storyloom.evaluation.quality import StrategyQuality, compare_strategies, distinct_n, repetition
 
-__all__ = ["Likelihood", "evaluate", "measure_likelihood"]
+__all__ = [
+    "Likelihood",
+    "StrategyQuality",
+    "compare_strategies",
+    "distinct_n",
+    "evaluate",
+    "measure_likelihood",
+    "repetition",
+]
