@@ -93,9 +93,13 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     new, old = _siblings(folder)
     recover_folder(folder)
     new.mkdir(parents=True)
-    fill(new)
-    seal(new)
-    sync(new)
+    try:
+        fill(new)
+        seal(new)
+        sync(new)
+    except OSError:  # a full disk, say: what is half written only takes up room
+        shutil.rmtree(new, ignore_errors=True)
+        raise
     if folder.exists():
         os.rename(folder, old)
     os.rename(new, folder)
@@ -147,7 +151,9 @@ def building_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             folder.rmdir()  # an empty one; Windows renames onto nothing that exists
         os.rename(partial, folder)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno and error.filename is None:  # a full disk does not say where
+            error.filename = str(folder)
         shutil.rmtree(partial, ignore_errors=True)
         for parent in made:
             with suppress(OSError):  # someone else may have put something there meanwhile

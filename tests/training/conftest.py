@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,34 @@ def rows(run: Path, kind: str | None = None, name: str = "metrics.jsonl") -> lis
     """The rows of a run's metrics, read without the code under test."""
     lines = (run / name).read_text(encoding="utf-8").split("\n")[:-1]
     return [row for row in map(json.loads, lines) if kind in (None, row["kind"])]
+
+
+class Death(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture(scope="session")
+def dying_at() -> Callable[[int], AbstractContextManager[None]]:
+    """`with dying_at(step): ...` lets the update behind a step be the death of the process, which the block must meet.
+
+    Samples and rows written so far stay.
+    """
+
+    @contextmanager
+    def die(step: int) -> Iterator[None]:
+        update = Trainer.update
+
+        def dying(self: Trainer):
+            if self.step == step:
+                raise Death
+            return update(self)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Trainer, "update", dying)
+            with pytest.raises(Death):
+                yield
+
+    return die
 
 
 TIMES = ("seconds", "tokens_per_second", "minutes")  # the only figures that two equal runs may differ in

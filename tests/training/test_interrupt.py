@@ -5,17 +5,17 @@ import threading
 
 import pytest
 
-from storyloom.training.interrupt import StopRequest
+from storyloom.training.interrupt import SIGNALS, StopRequest
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_noted_and_handlers_are_put_back(number):
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    before = [*map(signal.getsignal, SIGNALS)]
     with StopRequest() as stop:
         assert not stop.requested
         signal.raise_signal(number)
         assert stop.requested
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert [*map(signal.getsignal, SIGNALS)] == before
 
 
 def test_the_second_one_stops_at_once():
@@ -27,6 +27,19 @@ def test_the_second_one_stops_at_once():
 
     with StopRequest() as stop, pytest.raises(KeyboardInterrupt):
         loop(stop)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_is_ignored_stays_so(number):
+    """As `nohup` and a shell's `&` have it."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(number)
+            assert not stop.requested
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
 
 
 def test_handlers_are_put_back_after_an_error():

@@ -70,6 +70,28 @@ def test_two_updates_by_hand():
         torch.testing.assert_close(parameter.detach().double(), expected[name], rtol=1e-5, atol=1e-6)
 
 
+def test_adam_by_hand():
+    """Kingma and Ba, algorithm 1, with betas 0.9 and 0.999; the decay is a part of the gradient."""
+    model = model_with()
+    named = dict(model.named_parameters())
+    expected = {name: parameter.detach().double() for name, parameter in named.items()}
+    m = {name: torch.zeros_like(value) for name, value in expected.items()}
+    v = {name: torch.zeros_like(value) for name, value in expected.items()}
+    optimizer = OPTIMIZERS["adam"](model, TrainConfig(learning_rate=0.07, weight_decay=0.3))
+    for t in (1, 2):
+        give_gradients(model, seed=t)
+        optimizer.step()
+        for name, value in expected.items():
+            gradient = named[name].grad.double()
+            if _is_hidden(name, value):
+                gradient = gradient + 0.3 * value
+            m[name] = 0.9 * m[name] + 0.1 * gradient
+            v[name] = 0.999 * v[name] + 0.001 * gradient**2
+            value -= 0.07 * (m[name] / (1 - 0.9**t)) / ((v[name] / (1 - 0.999**t)).sqrt() + 1e-8)
+    for name, parameter in named.items():
+        torch.testing.assert_close(parameter.detach().double(), expected[name], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_memory_is_put_back_to_the_bit(name):
     settings = TrainConfig(learning_rate=0.07)

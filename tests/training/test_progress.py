@@ -62,6 +62,12 @@ def test_elsewhere_a_line_every_ten_seconds(monkeypatch, clock):
     assert "\r" not in screen.getvalue()
 
 
+def test_a_gradient_that_overflowed_is_said_to(monkeypatch, clock):
+    line, screen = show(monkeypatch, is_terminal=False)
+    line(TRAIN | {"grad_norm": None})
+    assert "  grad overflow  " in screen.getvalue()
+
+
 def test_on_a_terminal_one_line_that_renews_itself(monkeypatch, clock):
     monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((41, 24)))
     line, screen = show(monkeypatch, is_terminal=True)

@@ -13,41 +13,24 @@ from storyloom.data import Data, prepare
 from storyloom.errors import CheckpointError, RunError
 from storyloom.runtime import Run, load_checkpoint, save_checkpoint
 from storyloom.training import train
+from storyloom.training.interrupt import SIGNALS
 from storyloom.training.trainer import Trainer
 
-
-class Death(BaseException):
-    """The process ends here."""
-
-
-def die_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Let the update behind `step` be the death of the process; samples and rows written so far stay."""
-    update = Trainer.update
-
-    def dying(self: Trainer):
-        if self.step == step:
-            raise Death
-        return update(self)
-
-    monkeypatch.setattr(Trainer, "update", dying)
-
-
 KINDS = [
-    ("fp32", "stream", "adamw"),
-    ("fp32", "padded", "muon"),
-    ("bf16", "stream", "muon"),
-    ("bf16", "padded", "adamw"),
+    ["train.precision=fp32", "train.optimizer=adamw", "data.rows=stream"],
+    ["train.precision=fp32", "train.optimizer=muon", "data.rows=padded", "train.ema=0.7"],
+    ["train.precision=bf16", "train.optimizer=muon", "data.rows=stream"],
+    ["train.precision=bf16", "train.optimizer=adamw", "data.rows=padded", "train.patience=2"],
+    ["train.precision=fp16", "train.optimizer=adam", "data.rows=stream", "train.ema=0.9"],
 ]
 
 
-@pytest.mark.parametrize(("precision", "rows", "optimizer"), KINDS)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(setting.partition("=")[2] for setting in kind))
 def test_a_run_that_dies_again_and_again_ends_with_the_same_bits(
-    tmp_path, tiny_file, short_data, monkeypatch, computed, precision, rows, optimizer
+    tmp_path, tiny_file, short_data, computed, dying_at, kind
 ):
     settings = [
-        f"train.optimizer={optimizer}",
-        f"train.precision={precision}",
-        f"data.rows={rows}",
+        *kind,
         "model.dropout=0.1",
         "train.grad_accum_steps=2",
         "train.max_steps=13",
@@ -58,24 +41,20 @@ def test_a_run_that_dies_again_and_again_ends_with_the_same_bits(
     options = {"out": tmp_path / "B", "config": tiny_file, "settings": settings, "progress": False}
     # before the first checkpoint, twice in one interval, just behind a checkpoint, at the last update
     for n, step in enumerate([1, 5, 4, 6, 9, 12]):
-        with monkeypatch.context() as patch:
-            die_at(patch, step)
-            with pytest.raises(Death):
-                train(short_data, **options, resume=n > 0)
+        with dying_at(step):
+            train(short_data, **options, resume=n > 0)
     again = train(out=tmp_path / "B", resume=True, progress=False)
     assert computed(again.path) == computed(whole.path)
     assert again.config == whole.config
 
 
 @pytest.mark.parametrize("lost", ["random.cpu", "optimizer.3.exp_avg"])
-def test_other_bits_would_be_seen(tmp_path, tiny_file, short_data, monkeypatch, computed, lost):
+def test_other_bits_would_be_seen(tmp_path, tiny_file, short_data, monkeypatch, computed, dying_at, lost):
     """The comparison above can fail: a state that is not restored gives another run."""
     settings = ["model.dropout=0.1", "train.max_steps=7"]
     whole = train(short_data, out=tmp_path / "A", config=tiny_file, settings=settings, progress=False)
-    with monkeypatch.context() as patch:
-        die_at(patch, 4)
-        with pytest.raises(Death):
-            train(short_data, out=tmp_path / "B", config=tiny_file, settings=settings, progress=False)
+    with dying_at(4):
+        train(short_data, out=tmp_path / "B", config=tiny_file, settings=settings, progress=False)
     kept = load_checkpoint(tmp_path / "B" / "checkpoints" / "last")
     other = torch.Generator().manual_seed(5).get_state() if lost == "random.cpu" else kept.tensors[lost] * 2
     kept.tensors[lost].copy_(other)
@@ -84,7 +63,7 @@ def test_other_bits_would_be_seen(tmp_path, tiny_file, short_data, monkeypatch, 
     assert computed(again.path) != computed(whole.path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_saves_last_and_the_run_goes_on(tmp_path, tiny_file, short_data, monkeypatch, computed, number):
     settings = ["model.dropout=0.1"]
     whole = train(short_data, out=tmp_path / "A", config=tiny_file, settings=settings, progress=False)
@@ -133,14 +112,10 @@ def test_a_signal_at_the_last_update_lets_the_run_finish(tmp_path, tiny_file, sh
     assert len(metric_rows(run.path, "final")) == 1
 
 
-def test_a_run_without_a_checkpoint_starts_at_step_0(
-    tmp_path, tiny_file, short_data, monkeypatch, computed, metric_rows
-):
+def test_a_run_without_a_checkpoint_starts_at_step_0(tmp_path, tiny_file, short_data, computed, metric_rows, dying_at):
     whole = train(short_data, out=tmp_path / "A", config=tiny_file, progress=False)
-    with monkeypatch.context() as patch:
-        die_at(patch, 0)
-        with pytest.raises(Death):
-            train(short_data, out=tmp_path / "B", config=tiny_file, progress=False)
+    with dying_at(0):
+        train(short_data, out=tmp_path / "B", config=tiny_file, progress=False)
     assert (tmp_path / "B" / "config.toml").is_file()
     again = train(out=tmp_path / "B", resume=True, progress=False)
     assert computed(again.path) == computed(whole.path)
@@ -183,11 +158,9 @@ def test_a_run_that_died_in_its_last_evaluation_is_evaluated(tmp_path, tiny_file
     assert len(metric_rows(again.path, "final")) == 1
 
 
-def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path, tiny_file, short_data, monkeypatch):
-    with monkeypatch.context() as patch:
-        die_at(patch, 5)
-        with pytest.raises(Death):
-            train(short_data, out=tmp_path / "R", config=tiny_file, progress=False)
+def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path, tiny_file, short_data, dying_at):
+    with dying_at(5):
+        train(short_data, out=tmp_path / "R", config=tiny_file, progress=False)
     weights = tmp_path / "R" / "checkpoints" / "last" / "model.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -198,17 +171,15 @@ def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path, tiny_file, short_dat
 
 
 @pytest.fixture(scope="module")
-def begun(tmp_path_factory, short_data) -> Path:
+def begun(tmp_path_factory, short_data, dying_at) -> Path:
     """A run of `--config` and two settings that died at step 5; to be copied."""
     folder = tmp_path_factory.mktemp("begun")
     (folder / "tiny.toml").write_text(
         "[model]\nn_layer = 1\nn_head = 2\nn_embd = 32\nblock_size = 37\n"
         "[train]\nbatch_size = 3\nprecision = 'auto'\nthreads = 1\ncheckpoint_interval = 2\neval_stories = 3\n"
     )
-    with pytest.MonkeyPatch.context() as patch:
-        die_at(patch, 5)
-        with pytest.raises(Death):
-            train(short_data, out=folder / "R", config=folder / "tiny.toml", settings=SETTINGS, progress=False)
+    with dying_at(5):
+        train(short_data, out=folder / "R", config=folder / "tiny.toml", settings=SETTINGS, progress=False)
     return folder
 
 

@@ -43,7 +43,7 @@ def plot_losses(run: Run | str | os.PathLike[str]) -> Path:
     tokens = [row["tokens"] / 1e6 for row in train]
     rate.plot(tokens, [row["learning_rate"] for row in train], _style(train), color=BLUE)
     rate.set_ylabel("learning rate")
-    norm.semilogy(tokens, [row["grad_norm"] for row in train], _style(train), color=GREY, linewidth=0.6)
+    norm.semilogy(tokens, [row["grad_norm"] or math.nan for row in train], _style(train), color=GREY, linewidth=0.6)
     norm.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     norm.yaxis.set_major_formatter("{x:g}")  # 0.5 reads better than 5 x 10^-1
     norm.yaxis.set_minor_formatter(NullFormatter())

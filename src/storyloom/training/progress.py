@@ -54,9 +54,10 @@ def _start_sentence(row: dict[str, Any]) -> str:
 
 
 def _train_sentence(row: dict[str, Any], max_steps: int) -> str:
+    grad_norm = "overflow" if row["grad_norm"] is None else f"{row['grad_norm']:.2f}"
     return (
         f"step {row['step']}/{max_steps}  loss {row['loss']:.3f} nats/token ({row['bits_per_byte']:.3f} bits/byte)"
-        f"  lr {row['learning_rate']:.2e}  grad {row['grad_norm']:.2f}  {row['tokens_per_second']:,.0f} tokens/s"
+        f"  lr {row['learning_rate']:.2e}  grad {grad_norm}  {row['tokens_per_second']:,.0f} tokens/s"
         f"  epoch {row['epoch']:.2f}"
     )
 

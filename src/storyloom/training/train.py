@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
@@ -149,14 +150,17 @@ def _go_on(run: Run, data: Data, started: float, listener: Listener | None) -> R
     if run.has_checkpoint("last"):
         trainer.restore(run)
     cut_back(run.path, trainer.step)
-    log = MetricsLog(run.path, listener)
     try:
-        trainer.fit(run, log)
-        figures = evaluate(run, data=data)
-        minutes = (time.perf_counter() - started) / 60
-        log.write("final", trainer.step, checkpoint="best", **figures, minutes=round(minutes, 2))
-    finally:
-        log.close()
+        with closing(MetricsLog(run.path, listener)) as log:
+            trainer.fit(run, log)
+            figures = evaluate(run, data=data)
+            minutes = (time.perf_counter() - started) / 60
+            log.write("final", trainer.step, checkpoint="best", **figures, minutes=round(minutes, 2))
+    except OSError as error:  # a full disk, a folder that is gone
+        raise RunError(
+            f"training stops at step {trainer.step}: cannot use {run.path}: {error.strerror}; the last checkpoint is "
+            "kept: mend that, then go on with --resume"
+        ) from None
     return run
 
 

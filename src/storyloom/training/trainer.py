@@ -250,7 +250,7 @@ class Trainer:
             loss=update.loss,
             bits_per_byte=update.loss * self.tokens_per_byte / math.log(2),
             learning_rate=lr,
-            grad_norm=update.grad_norm,
+            grad_norm=update.grad_norm if math.isfinite(update.grad_norm) else None,  # fp16 skipped it; JSON has no inf
             tokens_per_second=round(update.tokens / seconds, 1),
             seconds=round(self.seconds, 3),
         )

@@ -1,0 +1,108 @@
+"""The compiled training step: the same losses as the eager one, the same bits after a resume, and when it is taken."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from storyloom.config import apply_settings, load_config
+from storyloom.errors import ConfigError
+from storyloom.runtime import Runtime, choose_runtime, device
+from storyloom.training import budget, train
+from storyloom.training.budget import make_plan
+from storyloom.training.trainer import Trainer
+
+needs_compiler = pytest.mark.skipif(not device.has_compiler(torch.device("cpu")), reason="no C++ compiler here")
+COMPILED = ["train.compile=true"]
+
+
+@needs_compiler
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_compiled_and_eager_runs_reach_the_same_loss(make_trainer, optimizer):
+    settings = [f"train.optimizer={optimizer}", "train.max_steps=50"]
+    eager = make_trainer(*settings)
+    compiled = make_trainer(*settings)
+    compiled.nats = torch.compile(compiled.model.nats, dynamic=False)
+    losses = [(eager.update().loss, compiled.update().loss) for _ in range(50)]
+    assert losses[-1][0] < losses[0][0] - 0.5
+    assert losses[-1][1] == pytest.approx(losses[-1][0], abs=1e-3)
+    assert compiled.evaluate()["nats_per_token"] == pytest.approx(eager.evaluate()["nats_per_token"], abs=1e-3)
+
+
+@needs_compiler
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_compiled_run_that_died_ends_with_the_same_bits(
+    tmp_path, tiny_file, short_data, computed, dying_at, precision
+):
+    settings = [*COMPILED, f"train.precision={precision}", "model.dropout=0.1"]
+    whole = train(short_data, out=tmp_path / "A", config=tiny_file, settings=settings, progress=False)
+    assert whole.config.train.compile is True
+    with dying_at(7):
+        train(short_data, out=tmp_path / "B", config=tiny_file, settings=settings, progress=False)
+    torch.manual_seed(99)
+    again = train(out=tmp_path / "B", resume=True, progress=False)
+    assert computed(again.path) == computed(whole.path)
+
+
+@pytest.fixture
+def plan(tiny_file, short_data, monkeypatch):
+    """Plan a run on a machine where an eager update takes a second and a compiled one as long as asked."""
+    runtime = Runtime(torch.device("cpu"), "fp32", 1)
+    monkeypatch.setattr(budget, "has_compiler", lambda device: True)
+    monkeypatch.setattr(budget, "_steps_within", lambda seconds, trainer, *_: int(seconds) + trainer.runtime.compile)
+    made = []
+
+    def choose(*settings: str, seconds: float = 0.5, minutes: float | None = None) -> budget.Plan:
+        def compiled(config, data, runtime):
+            made.append(runtime)
+            return Trainer(config, data, replace(runtime, compile=False))
+
+        monkeypatch.setattr(budget, "_compiled", compiled)
+        monkeypatch.setattr(budget, "_seconds", lambda action: seconds if made and next(turns) else 1.0)
+        turns = iter([True, False] * 99)
+        config = apply_settings(load_config(tiny_file)[0], ["train.compile=auto", "train.max_steps=none", *settings])
+        config = config.with_(model=config.model.with_(vocab_size=short_data.tokenizer.vocab_size))
+        made.clear()
+        return make_plan(config, short_data, runtime, minutes, 0.0)
+
+    return choose
+
+
+def test_a_long_run_is_compiled_where_that_is_faster(plan):
+    assert plan("train.max_steps=301").compile
+    assert not plan("train.max_steps=301", seconds=0.95).compile  # too little gained
+    assert not plan("train.max_steps=299").compile  # less than five minutes of eager updates
+    assert plan(minutes=5.1).compile
+    assert not plan(minutes=4.9).compile
+    assert not plan("train.max_steps=7", minutes=60.0).compile
+    assert not plan("train.max_steps=301", "train.compile=false").compile
+
+
+def test_without_a_compiler_nothing_is_compiled(plan, monkeypatch):
+    monkeypatch.setattr(budget, "has_compiler", lambda device: False)
+    assert not plan("train.max_steps=301").compile
+
+
+def test_compilation_that_is_asked_for_needs_a_compiler(monkeypatch, tiny_file):
+    monkeypatch.setattr(device.shutil, "which", lambda name: None)
+    config = apply_settings(load_config(tiny_file)[0], COMPILED).train
+    with pytest.raises(ConfigError, match=r"train\.compile = true, but there is no compiler for cpu here: install one"):
+        choose_runtime(config)
+    assert choose_runtime(config.with_(compile="auto")).compile is False
+
+
+@needs_compiler
+def test_a_compiler_that_fails_is_refused_where_asked_for_and_else_left_alone(
+    tmp_path, tiny_file, short_data, monkeypatch
+):
+    def broken(*_: object, **__: object):
+        raise torch._dynamo.exc.InternalTorchDynamoError("no luck\nat all")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
+    with pytest.raises(ConfigError, match=r"compiling the training step fails: no luck; take --set train\.compile=fal"):
+        train(short_data, out=tmp_path / "R", config=tiny_file, settings=COMPILED, progress=False)
+    assert not (tmp_path / "R").exists()
+    monkeypatch.setattr(budget, "LONG_ENOUGH", 0.0)
+    settings = ["train.compile=auto", "train.max_steps=2"]
+    run = train(short_data, out=tmp_path / "R", config=tiny_file, settings=settings, progress=False)
+    assert run.config.train.compile is False

@@ -1,0 +1,85 @@
+"""Starting from another run's weights."""
+
+import shutil
+
+import pytest
+import torch
+
+from storyloom.errors import CheckpointError, RunError
+from storyloom.evaluation import evaluate
+from storyloom.runtime import Run
+from storyloom.training import train
+from storyloom.training.trainer import Trainer
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory, short_data) -> Run:
+    """A run whose model is not the tiny configuration's; to be read only."""
+    folder = tmp_path_factory.mktemp("first")
+    (folder / "a.toml").write_text(
+        "[model]\nn_layer = 1\nn_head = 3\nn_embd = 42\nblock_size = 29\nnorm = 'layernorm'\n"
+        "[train]\nmax_steps = 23\nbatch_size = 5\nlearning_rate = 0.01\neval_stories = 5\n"
+        "precision = 'fp32'\nthreads = 1\ncompile = false\n"
+    )
+    return train(short_data, out=folder / "R", config=folder / "a.toml", progress=False)
+
+
+def test_the_first_weights_are_the_best_ones_of_that_run(
+    tmp_path, tiny_file, short_data, first, monkeypatch, metric_rows
+):
+    seen = []
+    update = Trainer.update
+
+    def noting(self: Trainer):
+        seen.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
+        return update(self)
+
+    monkeypatch.setattr(Trainer, "update", noting)
+    run = train(short_data, out=tmp_path / "R", config=tiny_file, init=first.path, progress=False)
+    best = first.load_model("best").state_dict()
+    assert all(torch.equal(tensor, best[name]) for name, tensor in seen[0].items())
+    assert run.config.model == first.config.model
+    assert run.config.train.batch_size == 3  # training is the new configuration's
+    assert metric_rows(run.path, "train")[0]["loss"] < metric_rows(first.path, "train")[0]["loss"] - 1
+    assert evaluate(run)["nats_per_token"] < evaluate(first)["nats_per_token"] + 0.1
+
+
+@pytest.mark.parametrize("settings", [[], ["train.ema=0.9", "model.dropout=0.1"]])
+@pytest.mark.parametrize("step", [0, 1, 5])
+def test_it_is_resumed_to_the_same_bits_without_that_run(
+    tmp_path, tiny_file, short_data, first, computed, dying_at, settings, step
+):
+    origin = tmp_path / "origin"
+    shutil.copytree(first.path, origin)
+    options = {"config": tiny_file, "settings": settings, "init": origin, "progress": False}
+    whole = train(short_data, out=tmp_path / "A", **options)
+    with dying_at(step):
+        train(short_data, out=tmp_path / "B", **options)
+    shutil.rmtree(origin)
+    again = train(out=tmp_path / "B", resume=True, progress=False)
+    assert computed(again.path) == computed(whole.path)
+
+
+def test_another_beginning_is_refused_when_resuming(tmp_path, tiny_file, short_data, first, dying_at):
+    with dying_at(5):
+        train(short_data, out=tmp_path / "R", config=tiny_file, progress=False)
+    with pytest.raises(RunError, match="was started with init = None, not"):
+        train(out=tmp_path / "R", resume=True, init=first.path, progress=False)
+
+
+def test_a_model_of_another_shape_is_refused(tmp_path, tiny_file, short_data, first):
+    settings = ["model.n_layer=2"]
+    with pytest.raises(CheckpointError, match="do not fit the model's settings"):
+        train(short_data, out=tmp_path / "R", config=tiny_file, settings=settings, init=first.path, progress=False)
+    assert not (tmp_path / "R").exists()
+
+
+def test_data_of_another_tokenizer_is_refused(tmp_path, tiny_file, story_data, first):
+    with pytest.raises(RunError, match=r"another tokenizer than .*: prepare it with --tokenizer .*tokenizer\.json"):
+        train(story_data, out=tmp_path / "R", config=tiny_file, init=first.path, progress=False)
+    assert not (tmp_path / "R").exists()
+
+
+def test_a_run_that_is_not_there_is_refused(tmp_path, tiny_file, short_data):
+    with pytest.raises(RunError, match="does not exist"):
+        train(short_data, out=tmp_path / "R", config=tiny_file, init=tmp_path / "none", progress=False)
