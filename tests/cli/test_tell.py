@@ -36,6 +36,39 @@ REFUSALS = {
         ["--model", "R", "--strategy", "top-k", "--top-p", "0.5"],
         ["top_p = 0.5 contradicts the strategy top-k", "temperature, top_k", "leave it out"],
     ),
+    "temperature inf": (["--model", "R", "--temperature", "inf"], ["temperature = inf", "above 0 and finite"]),
+    "temperature nan": (["--model", "R", "--temperature", "nan"], ["temperature = nan", "above 0 and finite"]),
+    "top-p nan": (["--model", "R", "--top-p", "nan"], ["top_p = nan", "above 0", "at most 1"]),
+    "min-p 0": (["--model", "R", "--min-p", "0"], ["min_p = 0", "above 0", "at most 1"]),
+    "min-p 1.1": (["--model", "R", "--min-p", "1.1"], ["min_p = 1.1", "above 0", "at most 1"]),
+    "beams 0": (["--model", "R", "--beams", "0"], ["beams = 0", "at least 1"]),
+    "beams beyond the vocabulary": (["Once", "--model", "R", "--beams", "308"], ["beams = 308", "at most 307"]),
+    "length-penalty nan": (["--model", "R", "--length-penalty", "nan"], ["length_penalty = nan", "from 0", "to 10"]),
+    "length-penalty -1": (["--model", "R", "--length-penalty", "-1"], ["length_penalty = -1", "from 0", "to 10"]),
+    "repetition-penalty 0": (["--model", "R", "--repetition-penalty", "0"], ["repetition_penalty = 0", "above 0"]),
+    "repetition-penalty inf": (["--model", "R", "--repetition-penalty", "inf"], ["repetition_penalty = inf", "finite"]),
+    "more stories than beams": (
+        ["--model", "R", "--beams", "3", "--num-stories", "5"],
+        ["num_stories = 5 contradicts the strategy beam", "ask for 3"],
+    ),
+    "beam with temperature": (
+        ["--model", "R", "--strategy", "beam", "--temperature", "0.7"],
+        ["temperature = 0.7 contradicts the strategy beam", "beams, length_penalty, repetition_penalty"],
+    ),
+    "top-k and min-p": (
+        ["--model", "R", "--top-k", "5", "--min-p", "0.1"],
+        ["min_p = 0.1 contradicts the strategy top-k", "leave it out"],
+    ),
+    **{
+        f"all with {flag}": (
+            ["--model", "R", "--strategy", "all", flag, "1"],
+            [f"{flag} 1", "contradicts --strategy all", "leave it out, or name one strategy"],
+        )
+        for flag in ("--temperature", "--top-k", "--top-p", "--min-p", "--beams", "--length-penalty")
+    },
+    "all, no story": (["--model", "R", "--strategy", "all", "--num-stories", "0"], ["num_stories = 0"]),
+    "all, no penalty": (["--model", "R", "--strategy", "all", "--repetition-penalty", "0"], ["repetition_penalty = 0"]),
+    "all, as JSON": (["a \udc80", "--model", "R", "--strategy", "all", "--json"], ["position 2"]),
     "unknown characters": (["a ñandú", "--model", "R-char"], ["'ñ'", "'ú'", "never seen", "without them"]),
     "half a character": (["a \udc80", "--model", "R"], ["'\\udc80'", "position 2"]),
     "a prompt without quotes": (["Once", "upon", "--model", "R"], ["unexpected extra argument", "upon", "--help"]),
@@ -113,7 +146,16 @@ def test_the_other_checkpoint_helps(command, copied):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"strategy": "greedy"}, {"top_k": 7, "temperature": 1.3, "seed": 11}, {"checkpoint": "last"}]
+    "options",
+    [
+        {},
+        {"strategy": "greedy"},
+        {"top_k": 7, "temperature": 1.3, "seed": 11},
+        {"min_p": 0.3, "repetition_penalty": 1.7},
+        {"beams": 3, "length_penalty": 0.3},
+        {"strategy": "beam"},
+        {"checkpoint": "last"},
+    ],
 )
 def test_it_tells_what_the_api_tells(command, workspace, options):
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
@@ -133,6 +175,77 @@ def test_json_is_one_object_and_nothing_else(command, workspace):
     assert told["stories"] == stories
     assert (told["prompt"], told["seed"], told["max_new_tokens"]) == ("Ein Häs", 5, 13)
     assert "Häs" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], {"strategy": "top-p"}),
+        (["--top-k", "7"], {"strategy": "top-k", "top_k": 7}),
+        (["--beams", "3", "--repetition-penalty", "1.5"], {"strategy": "beam", "beams": 3, "repetition_penalty": 1.5}),
+    ],
+)
+def test_json_names_the_strategy_that_was_used_and_what_was_given(command, words, expected):
+    """It named no strategy where none was given, and printed null for every option left out."""
+    told = json.loads(command("tell", "Once", "--model", "R", "--json", "--max-new-tokens", "3", *words).out)
+    assert len(told.pop("stories")) == 1
+    assert told == {"prompt": "Once", **expected, "max_new_tokens": 3, "seed": 0}
+
+
+def test_pieces_are_printed_as_they_come(command, monkeypatch, capsys):
+    """All of a story was told before its first word was printed."""
+    printed = []
+
+    def pretend(self, prompt, **options):
+        for piece in (" upon", " a", ""):
+            yield 0, piece
+            printed.append(capsys.readouterr().out)
+
+    monkeypatch.setattr(storyloom.generation.StoryTeller, "stream", pretend)
+    assert command("tell", "Once", "--model", "R") == (0, "\n", "")
+    assert printed == ["Once upon", " a", ""]
+
+
+def test_all_strategies_side_by_side(command, workspace, monkeypatch):
+    """Story text is no markup; a table of at most 80 plain columns follows."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    options = {"num_stories": 3, "max_new_tokens": 31, "seed": 5, "repetition_penalty": 1.1}
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    outcome = command("tell", "[red] In year", "--model", "R", "--strategy", "all", *words)
+    compared = storyloom.compare_strategies(storyloom.load(workspace / "R"), "[red] In year", **options)
+    stories = "".join(f"--- {quality.strategy}\n" + "\n\n".join(quality.stories) + "\n\n" for quality in compared)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.startswith(stories)
+    head, *rows = outcome.out.removeprefix(stories).splitlines()
+    assert head.split() == ["strategy", "distinct-1", "distinct-2", "distinct-3", "repetition", "log-prob", "tokens"]
+    assert max(map(len, [head, *rows])) <= 80
+    assert [row.split() for row in rows] == [
+        [
+            quality.strategy,
+            *(f"{figure:.3f}".replace("nan", "-") for figure in list(vars(quality).values())[2:6]),
+            f"{quality.log_probability:.3f}",
+            str(quality.tokens),
+        ]
+        for quality in compared
+    ]
+
+
+def test_all_strategies_as_json(command, workspace):
+    outcome = command("tell", "In", "--model", "R", "--strategy", "all", "--json", "--max-new-tokens", "2")
+    assert (outcome.status, outcome.err, outcome.out.count("\n")) == (0, "", 1)
+    told = json.loads(outcome.out, parse_constant=pytest.fail)
+    rows = told.pop("strategies")
+    assert told == {"prompt": "In", "strategy": "all", "max_new_tokens": 2, "seed": 0}
+    compared = storyloom.compare_strategies(storyloom.load(workspace / "R"), "In", max_new_tokens=2)
+    for row, quality in zip(rows, compared, strict=True):
+        expected = {**vars(quality), "stories": list(quality.stories)}
+        assert row == {name: None if value != value else value for name, value in expected.items()}
+        assert row["repetition"] is None  # two tokens are never four words
+
+
+def test_what_there_is_too_little_text_for_is_a_dash(command):
+    outcome = command("tell", "In", "--model", "R", "--strategy", "all", "--max-new-tokens", "2")
+    assert all(row.split()[4] == "-" for row in outcome.out.splitlines()[-7:])
 
 
 def test_several_stories_stand_apart(command, workspace):

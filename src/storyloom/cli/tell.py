@@ -1,12 +1,34 @@
 """`storyloom tell`."""
 
+from __future__ import annotations
+
 import json
+import math
 import sys
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 import storyloom
+from storyloom.errors import ConfigError
+
+if TYPE_CHECKING:
+    from storyloom.evaluation import StrategyQuality
+
+ALL = "all"
+# The figures of a comparison, and the heads of their columns.
+FIGURES = {
+    "distinct_1": "distinct-1",
+    "distinct_2": "distinct-2",
+    "distinct_3": "distinct-3",
+    "repetition": "repetition",
+    "log_probability": "log-prob",
+    "tokens": "tokens",
+}
 
 
 def tell(
@@ -14,35 +36,108 @@ def tell(
     model: Annotated[str | None, typer.Option(metavar="RUN", help="A run folder.")] = None,
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
     strategy: Annotated[
-        str | None, typer.Option(help="greedy, multinomial, temperature, top-k, or top-p (the default).")
+        str | None,
+        typer.Option(help="greedy, multinomial, temperature, top-k, top-p (the default), min-p, beam, or all."),
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Below 1 safer, above 1 wilder. Default: 0.8.")] = None,
     top_k: Annotated[int | None, typer.Option(help="Draw among the k most likely tokens.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw among the tokens that reach p. Default: 0.95.")] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Draw among the tokens at least so many times as likely as the likeliest.")
+    ] = None,
+    beams: Annotated[int | None, typer.Option(help="Beginnings that a beam search follows at once.")] = None,
+    length_penalty: Annotated[
+        float | None, typer.Option(help="Of a beam search: 0 favours short stories, above 1 long ones.")
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Above 1: tokens that the story already holds become less likely.")
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(help="At most so many tokens a story.")] = 512,
     num_stories: Annotated[int, typer.Option(help="How many stories.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed tells the same stories.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Tell a story with a trained model."""
-    teller = storyloom.load(model, checkpoint)
-    options: dict[str, Any] = {
-        "strategy": strategy,
+    from storyloom.generation import make_strategy  # and with it torch, for which no help page should wait
+
+    shaping = {
         "temperature": temperature,
         "top_k": top_k,
         "top_p": top_p,
-        "max_new_tokens": max_new_tokens,
-        "seed": seed,
+        "min_p": min_p,
+        "beams": beams,
+        "length_penalty": length_penalty,
+        "repetition_penalty": repetition_penalty,
     }
+    given = {option: value for option, value in shaping.items() if value is not None}
+    extent = {"max_new_tokens": max_new_tokens, "seed": seed}
+    if strategy == ALL:
+        _refuse_own_options(given)
+        teller = storyloom.load(model, checkpoint)
+        compared = storyloom.compare_strategies(teller, prompt, num_stories=num_stories, **given, **extent)
+        if as_json:
+            rows = [_without_nan(asdict(quality)) for quality in compared]
+            _print_json({"prompt": prompt, "strategy": ALL, **given, **extent, "strategies": rows})
+        else:
+            _print_comparison(compared)
+        return
+    chosen = make_strategy(strategy, **given)
+    teller = storyloom.load(model, checkpoint)
     if as_json:
-        stories = teller.tell_all(prompt, num_stories=num_stories, **options)
-        sys.stdout.write(json.dumps({"prompt": prompt, **options, "stories": stories}, ensure_ascii=False) + "\n")
+        stories = teller.tell_all(prompt, num_stories=num_stories, strategy=chosen, **extent)
+        _print_json({"prompt": prompt, "strategy": chosen.name, **given, **extent, "stories": stories})
     elif num_stories != 1:
-        stories = teller.tell_all(prompt, num_stories=num_stories, **options)
+        stories = teller.tell_all(prompt, num_stories=num_stories, strategy=chosen, **extent)
         sys.stdout.write("\n\n".join(stories) + "\n")
     else:
-        pieces = teller.stream(prompt, **options)
-        for piece in (prompt, *(piece for _, piece in pieces)):
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-        sys.stdout.write("\n")
+        _print_as_told(prompt, teller.stream(prompt, strategy=chosen, **extent))
+
+
+def _print_as_told(prompt: str, pieces: Iterator[tuple[int, str]]) -> None:
+    """Each piece as soon as it is there; the prompt with the first, when nothing can be refused any more."""
+    for _, piece in pieces:
+        sys.stdout.write(prompt + piece)
+        sys.stdout.flush()
+        prompt = ""
+    sys.stdout.write("\n")
+
+
+def _refuse_own_options(given: dict[str, Any]) -> None:
+    """Options that belong to some strategies only say nothing about all of them."""
+    own = [option for option in given if option != "repetition_penalty"]
+    if own:
+        flag = own[0].replace("_", "-")
+        raise ConfigError(
+            f"--{flag} {given[own[0]]} contradicts --strategy {ALL}, where each strategy has its defaults: "
+            "leave it out, or name one strategy"
+        )
+
+
+def _print_comparison(compared: Sequence[StrategyQuality]) -> None:
+    """The stories as they are, then the figures side by side."""
+    for quality in compared:
+        stories = "\n\n".join(quality.stories)
+        sys.stdout.write(f"--- {quality.strategy}\n{stories}\n\n")
+    table = Table("strategy", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for figure in FIGURES.values():
+        table.add_column(figure, justify="right")
+    for quality in compared:
+        values = [getattr(quality, name) for name in FIGURES]
+        table.add_row(quality.strategy, *(_rounded(value) for value in values))
+    Console(file=sys.stdout).print(table)
+
+
+def _rounded(value: float) -> str:
+    """A count as it is, a figure to three places; what there is too little text for is a dash."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _without_nan(figures: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no nan, which a figure is where there is too little text for it."""
+    return {name: None if value != value else value for name, value in figures.items()}
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
