@@ -10,6 +10,8 @@ from torch import Tensor
 from storyloom.config import ModelConfig
 from storyloom.model.attention import ATTENTIONS, attention_weights, causal_mask, explicit_attention, fused_attention
 
+from .choices import draw_batch, over_models
+
 
 def draw_heads(new: int, seen: int) -> tuple[Tensor, Tensor, Tensor]:
     """Queries (2, 3, new, 5), keys and values (2, 3, seen, 5), float64, with gradients."""
@@ -77,16 +79,15 @@ def test_dropping_weights_keeps_their_mean() -> None:
         assert sums.mean() == pytest.approx(1, abs=0.02)
 
 
-@pytest.mark.parametrize("n_kv_head", [None, 1, 2, 3])
+@over_models
 def test_models_with_either_attention_agree_forward_and_backward(
-    n_kv_head: int | None, position: str, make_model: Callable, draw_ids: Callable
+    config: ModelConfig, seed: int, make_model: Callable
 ) -> None:
-    shape = {"vocab_size": 53, "block_size": 23, "n_layer": 2, "n_head": 6, "n_embd": 60, "n_kv_head": n_kv_head}
-    ids, targets = draw_ids(3, 13), draw_ids(3, 13, seed=8)
+    ids = draw_batch(config, seed)
     found = []
     for attention in ATTENTIONS:
-        model = make_model(ModelConfig(**shape, position=position, attention=attention))
-        losses = torch.nn.functional.cross_entropy(model(ids).transpose(1, 2), targets)
+        model = make_model(config.with_(attention=attention))
+        losses = torch.nn.functional.cross_entropy(model(ids).transpose(1, 2), ids.flip(1))
         found.append([losses.detach(), *torch.autograd.grad(losses, list(model.parameters()))])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)

@@ -6,6 +6,8 @@ import torch
 from storyloom.config import ModelConfig
 from storyloom.model import GPT, count_flops_per_token, count_parameters
 
+from .choices import over_models
+
 
 def count_built(config: ModelConfig) -> int:
     with torch.device("meta"):  # shapes alone, no memory
@@ -43,7 +45,8 @@ def test_a_grouped_swiglu_model_by_hand() -> None:
     assert count_parameters(config) == count_built(config) == expected == 57_720
 
 
-def test_every_choice_is_counted(config: ModelConfig) -> None:
+@over_models
+def test_every_choice_in_every_shape_is_counted(config: ModelConfig, seed: int) -> None:
     assert count_parameters(config) == count_built(config)
 
 

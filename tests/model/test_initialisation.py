@@ -5,13 +5,19 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
 
 from storyloom.config import ModelConfig
 from storyloom.model import GPT
 
+from .choices import CHOICES, configs
+
 PRODUCT = list(
     itertools.product([True, False], [True, False], ["layernorm", "rmsnorm"], ["pre", "post"])
 )  # tied x scale x norm x placement
+OTHERS = list(
+    itertools.product([False, True], [False, True], [None, 1], ["fused", "explicit"])
+)  # qk_norm x bias x n_kv_head x attention
 
 
 def first_loss_above_uniform(config: ModelConfig) -> float:
@@ -27,10 +33,11 @@ def first_loss_above_uniform(config: ModelConfig) -> float:
     return float(nats) - math.log(config.vocab_size)
 
 
-def build(shape: dict[str, int], **choices: object) -> list[ModelConfig]:
-    """The shape over the whole product."""
-    names = ("tie_embeddings", "embedding_scale", "norm", "norm_placement")
-    return [ModelConfig(**shape, **choices, **dict(zip(names, row, strict=True))) for row in PRODUCT]
+def build(shape: dict[str, int], turn: int = 0, **choices: object) -> list[ModelConfig]:
+    """The shape over the whole product, each row with other choices beside it; another `turn` pairs them anew."""
+    names = ("tie_embeddings", "embedding_scale", "norm", "norm_placement", "qk_norm", "bias", "n_kv_head", "attention")
+    rows = [(*row, *OTHERS[(5 * n + 3 * turn) % len(OTHERS)]) for n, row in enumerate(PRODUCT)]
+    return [ModelConfig(**shape, **choices, **dict(zip(names, row, strict=True))) for row in rows]
 
 
 def assert_near_uniform(configs: list[ModelConfig]) -> None:
@@ -38,22 +45,34 @@ def assert_near_uniform(configs: list[ModelConfig]) -> None:
     assert not off
 
 
-@pytest.mark.parametrize("mlp", ["relu", "gelu", "relu2", "swiglu"])
-def test_narrow_models_start_near_uniform(mlp: str, position: str) -> None:
-    shape = {"vocab_size": 101, "block_size": 127, "n_layer": 2, "n_head": 1, "n_embd": 34}
-    assert_near_uniform(build(shape, mlp=mlp, position=position))
+POSITIONS = CHOICES["position"]
+KINDS = list(itertools.product(CHOICES["mlp"], POSITIONS))
 
 
-@pytest.mark.parametrize("choices", [{"qk_norm": True}, {"bias": True, "n_kv_head": 2, "dropout": 0.3}])
-def test_deep_models_start_near_uniform(choices: dict[str, object]) -> None:
+@pytest.mark.parametrize("turn", range(len(KINDS)), ids=["-".join(kind) for kind in KINDS])
+def test_narrow_models_start_near_uniform(turn: int) -> None:
+    mlp, position = KINDS[turn]
+    shape = {"vocab_size": 101, "block_size": 127, "n_layer": 2, "n_head": 2, "n_embd": 36}
+    assert_near_uniform(build(shape, turn, mlp=mlp, position=position))
+
+
+@pytest.mark.parametrize("turn", range(len(POSITIONS)), ids=POSITIONS)
+def test_deep_models_start_near_uniform(turn: int) -> None:
     shape = {"vocab_size": 307, "block_size": 89, "n_layer": 7, "n_head": 6, "n_embd": 60, "n_mlp": 61}
-    assert_near_uniform(build(shape, **choices))
+    assert_near_uniform(build(shape, turn, position=POSITIONS[turn], dropout=0.3))
 
 
-def test_wide_models_start_near_uniform() -> None:
-    """At sigma 0.02 a tied head of this width gives a token that was just read 0.02 x 509 = 10 nats' lead."""
-    shape = {"vocab_size": 2003, "block_size": 127, "n_layer": 1, "n_head": 1, "n_embd": 509, "n_mlp": 127}
-    assert_near_uniform(build(shape, position="learned"))
+@pytest.mark.parametrize("turn", range(len(POSITIONS)), ids=POSITIONS)
+def test_wide_models_start_near_uniform(turn: int) -> None:
+    """At sigma 0.02 a tied head of this width gives a token that was just read 0.02 x 314 = 6 nats' lead."""
+    shape = {"vocab_size": 251, "block_size": 127, "n_layer": 1, "n_head": 1, "n_embd": 314, "n_mlp": 61}
+    assert_near_uniform(build(shape, turn, position=POSITIONS[turn]))
+
+
+@given(configs())
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_models_of_any_shape_start_near_uniform(config: ModelConfig) -> None:
+    assert_near_uniform([config])
 
 
 def test_the_law_can_be_broken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Decoding with a cache equals the full forward, however the tokens are portioned."""
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 
 from storyloom.config import ModelConfig
 from storyloom.model import GPT, KVCache
+
+from .choices import draw_batch, over_models
 
 
 @torch.no_grad()
@@ -19,6 +22,16 @@ def test_cached_logits_equal_the_full_forward(
     cache = KVCache(config, 3, like=model.embedding.weight)
     parts = [model(part, cache) for part in ids.split(portions, dim=1)]
     assert cache.length == cache.capacity == 23
+    torch.testing.assert_close(torch.cat(parts, dim=1), model(ids), rtol=1e-9, atol=1e-9)
+
+
+@over_models
+@torch.no_grad()
+def test_any_portions_give_the_logits_of_the_full_forward(config: ModelConfig, seed: int, make_model: Callable) -> None:
+    model, ids = make_model(config), draw_batch(config, seed)
+    cuts = sorted(random.Random(seed).choices(range(1, ids.size(1) + 1), k=3))  # two may be alike: nothing in between
+    cache = KVCache(config, ids.size(0), like=model.embedding.weight)
+    parts = [model(part, cache) for part in ids.tensor_split(cuts, dim=1) if part.size(1)]
     torch.testing.assert_close(torch.cat(parts, dim=1), model(ids), rtol=1e-9, atol=1e-9)
 
 
