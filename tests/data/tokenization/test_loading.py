@@ -1,6 +1,8 @@
 """Tokenizers in files: what is saved is read back, what is broken is refused."""
 
+import copy
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,18 @@ def test_what_is_saved_is_read_back(tmp_path, kind, vocab_size):
             tokenizer.vocab_size,
             tokenizer.eot,
         )
+
+
+@pytest.mark.parametrize("send", [lambda tokenizer: pickle.loads(pickle.dumps(tokenizer)), copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("kind", ["bpe", "char"])
+def test_a_copy_in_another_process_encodes_alike(kind, send):
+    """Caught: a pickled tokenizer took the literal end-of-text in a story for the token."""
+    tokenizer = train_tokenizer(kind, [*TRAINED_ON, EOT], 283)
+    sent = send(tokenizer)
+    assert type(sent) is type(tokenizer)
+    assert sent.encode(PROBE) == tokenizer.encode(PROBE)
+    assert sent.eot not in sent.encode(PROBE)
+    assert sent.fingerprint == tokenizer.fingerprint
 
 
 def test_a_saved_file_is_read_by_the_library_itself(tmp_path):

@@ -4,6 +4,7 @@ import codecs
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -29,6 +30,9 @@ class Tokenizer:
         self.eot: int = eot
         self.token_bytes: list[bytes] = self._spell()  # the UTF-8 bytes of each id; none for special tokens
 
+    def __reduce__(self) -> tuple[type[Self], tuple[tokenizers.Tokenizer]]:
+        return type(self), (self._backend,)  # pickled and copied by way of `__init__`, which sets what no JSON keeps
+
     @classmethod
     def train(cls, stories: Iterable[str], vocab_size: int) -> Self:
         """Make a tokenizer for some stories."""
@@ -43,7 +47,7 @@ class Tokenizer:
         """The number of ids, V."""
         return self._backend.get_vocab_size()
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """The SHA-256 of everything that decides the ids: equal exactly where two tokenizers are."""
         content = json.dumps(json.loads(self._backend.to_str()), sort_keys=True, ensure_ascii=True)
