@@ -16,14 +16,13 @@ SETTINGS = {
     "train.eval_stories": 2,
 }  # fmt: skip
 OFFLINE = """
-import socket, sys
+import json, socket, sys
 def unreachable(*_): raise AssertionError("asked the network")
 socket.getaddrinfo = socket.socket.connect = unreachable
-from storyloom.cli import main
-try:
-    main(sys.argv[1:])
-finally:
-    assert "tiktoken" not in sys.modules
+import storyloom
+story = storyloom.load(sys.argv[1]).tell("Once upon a time", max_new_tokens=37)
+print(json.dumps({"story": story, **storyloom.evaluate(sys.argv[1])}))
+assert "tiktoken" not in sys.modules
 """
 
 
@@ -35,29 +34,19 @@ def run(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gpt2")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TIKTOKEN_CACHE_DIR", str(shared / "gpt2-bpe"))
-        data = prepare("storybook", out=folder / "D", tokenizer="gpt2", limit_mb=0.02)
+        data = prepare("storybook", out=folder / "D", tokenizer="gpt2", limit_mb=0.01)
     assert data.tokenizer.vocab_size == 50_257
     train(data, out=folder / "R", settings=[f"{name}={value}" for name, value in SETTINGS.items()], progress=False)
     return folder / "R"
 
 
-def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *words: object) -> str:
-    """What the command line prints in a process of its own, offline and with an empty cache."""
+def test_it_tells_and_evaluates_offline(run, tmp_path, monkeypatch):
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
-    command = [sys.executable, "-c", OFFLINE, *map(str, words)]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=240)
-    assert done.returncode == 0, done.stderr
-    assert list(tmp_path.iterdir()) == []
-    return done.stdout
-
-
-def test_it_tells_offline(run, tmp_path, monkeypatch):
-    told = offline(tmp_path, monkeypatch, "tell", "Once upon a time", "--model", run, "--max-new-tokens", 37)
-    assert told.startswith("Once upon a time")
-    assert len(told) > 41
-
-
-def test_it_evaluates_offline(run, tmp_path, monkeypatch):
-    found = json.loads(offline(tmp_path, monkeypatch, "evaluate", run, "--json"))
+    done = subprocess.run([sys.executable, "-c", OFFLINE, str(run)], capture_output=True, timeout=240)
+    assert (done.returncode, done.stderr) == (0, b"")
+    found = json.loads(done.stdout)
+    assert found["story"].startswith("Once upon a time")
+    assert len(found["story"]) > 41
     assert found["nats_per_token"] == pytest.approx(10.82, abs=0.2)  # ln 50,257: it has learned next to nothing
     assert found["comparable"] is True
+    assert list(tmp_path.iterdir()) == []
