@@ -33,6 +33,17 @@ REFUSALS = {
     ),
     "no number, joined": (["many.txt", "--vocab-size=2.5"], ["'--vocab-size'", "integer", "(got '2.5')"]),
     "limit of 0": (["many.txt", "--limit-mb", "0"], ["limit_mb = 0", "greater than 0"]),
+    "two kinds of validation": (
+        ["many.txt", "--val", "small.txt", "--val-fraction", "0.2"],
+        ["val_fraction = 0.2 and val = small.txt contradict each other", "give one of them"],
+    ),
+    "a vocabulary that brings its size": (
+        ["many.txt", "--tokenizer", "char", "--vocab-size", "300"],
+        ["vocab_size = 300 with tokenizer = char", "leave --vocab-size out, or take --tokenizer bpe"],
+    ),
+    "strict without clean": (["many.txt", "--strict-characters"], ["strict_characters", "clean"]),
+    "no workers": (["many.txt", "--workers", "0"], ["workers = 0", "at least 1"]),
+    "no data set": (["hub:stories"], ["'hub:stories' names no data set", "hub:OWNER/NAME"]),
     "unknown preset": (["many.txt", "--preset", "laptob"], ["'laptob'", "did you mean 'laptop'?"]),
 }
 
@@ -89,3 +100,44 @@ def test_unknown_characters_are_noted_on_standard_error(command, tmp_path):
     outcome = command("prepare", "many.txt", "--out", tmp_path / "X", *words)
     assert outcome.status == 0
     assert outcome.err.startswith("note: 1 validation stories have characters that the tokenizer does not know")
+
+
+@pytest.mark.parametrize(
+    ("words", "fragments"),
+    [
+        ([], ["a.jsonl, line 3 is no JSON (Expecting value)", "one whole object a line"]),
+        (["--column", "txt"], ["a.jsonl, line 1 has no column 'txt'", "--column", "did you mean 'text'?"]),
+    ],
+)
+def test_a_broken_line_is_named(refused, tmp_path, words, fragments):
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n\n{"text": ', encoding="utf-8")
+    message = refused("prepare", tmp_path / "a.jsonl", "--out", tmp_path / "X", *words)
+    assert [fragment for fragment in fragments if fragment not in message] == [], message
+
+
+def test_offline_the_way_out_is_named(refused, tmp_path, monkeypatch):
+    def dataset_info(*_: object, **__: object) -> None:
+        raise OSError("[Errno -2] Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", dataset_info)
+    message = refused("prepare", "hub:owner/some-stories:of-bees", "--out", tmp_path / "X")
+    assert "hub:owner/some-stories:of-bees: the hub cannot be reached (Name or service not known)" in message
+    assert "another machine" in message
+    assert "storybook" in message
+
+
+def test_cleaning_is_reported(command, tmp_path):
+    stories = ["one  bee", "two bees", "“two bees”", "one bee", "\x07", "three bees", "four bees"]
+    lines = [json.dumps({"id": 7, "story": story}) for story in stories]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "v.txt").write_text("three bees", encoding="utf-8")
+    words = ["--val", tmp_path / "v.txt", "--vocab-size", "257", "--column", "story", "--clean", "--workers", "2"]
+    outcome = command("prepare", tmp_path / "a.jsonl", "--out", tmp_path / "X", *words)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.startswith(
+        "cleaning: 8 stories read; 2 repaired, 1 tidied, 1 dropped empty, 1 dropped duplicate\n"
+        "1 stories of validation kept out of training\n"
+        "training: 4 stories, "
+    )
+    strict = command("prepare", tmp_path / "a.jsonl", "--out", tmp_path / "Y", *words[:-2], "--strict-characters")
+    assert strict.out.startswith("cleaning: 8 stories read; 2 repaired, 0 stripped of characters, 1 tidied, ")

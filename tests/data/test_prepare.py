@@ -3,6 +3,8 @@
 import hashlib
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from itertools import pairwise
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from storyloom.config import load_preset
-from storyloom.data import Data, parallel, prepare
+from storyloom.data import Data, parallel, prepare, sources
 from storyloom.data.sources import STORYBOOK_SEED, read_stories
 from storyloom.data.storybook import tell
 from storyloom.data.textfile import join_stories
@@ -224,3 +226,120 @@ def test_text_that_is_not_utf8_late_in_the_file_leaves_nothing(tmp_path):
 def test_the_manifest_is_plain_json(tmp_path):
     data = prepare(text_file(tmp_path, STORIES), out=tmp_path / "D", vocab_size=263)
     assert json.loads((tmp_path / "D" / "manifest.json").read_bytes()) == data.manifest
+
+
+@pytest.fixture
+def _small_batches(monkeypatch):
+    """Enough of them for every worker."""
+    monkeypatch.setattr(parallel, "STORIES_AT_ONCE", 13)
+
+
+@pytest.mark.usefixtures("_small_batches")
+def test_every_kind_of_source_and_any_number_of_workers_give_the_same_bytes(write_kinds):
+    specs = write_kinds([tell(5, index).text for index in range(83)])
+    assert len(specs) == 6
+    made = {}
+    for spec, workers in [*((spec, 1) for spec in specs.values()), ("stories.jsonl", 2), ("hub:me/stories", 3)]:
+        folder = Path(f"{spec.replace('/', '-')}-{workers}")
+        prepare(spec, out=folder, vocab_size=307, val_fraction=0.2, clean=True, workers=workers)
+        made[folder.name] = {name: content for name, content in tree(folder).items() if name != "manifest.json"}
+        if workers > 1:
+            assert tree(folder) == tree(folder.with_name(folder.name[:-1] + "1"))  # the manifest, too
+    first = made.pop("stories.txt-1")
+    assert all(files == first for files in made.values())
+    assert sorted(first) == ["tokenizer.json", "train-00000.bin", "val-00000.bin", "val.txt"]
+
+
+def test_the_storybooks_stories_stay_comparable_when_cleaned(tmp_path):
+    """They have nothing to clean, so that the exact limit still holds for them."""
+    data = prepare("storybook", out=tmp_path / "D", vocab_size=257, clean=True, limit_mb=0.03)
+    assert (data.manifest["corpus"]["repaired"], data.manifest["corpus"]["tidied"]) == (0, 0)
+
+
+def test_a_story_on_both_sides_is_kept_out_of_training(tmp_path):
+    """A model that has seen its validation stories looks better than it is."""
+    train, val = text_file(tmp_path, STORIES[:31]), text_file(tmp_path, [STORIES[7], "x", STORIES[3]], "v.txt")
+    data = prepare(train, train, val=val, out=tmp_path / "D", vocab_size=257)
+    kept = [story for story in STORIES[:31] if story not in (STORIES[3], STORIES[7])]
+    assert list(split_stories(data, "train")) == kept * 2
+    assert list(split_stories(data, "val")) == [STORIES[7], "x", STORIES[3]]
+    assert data.manifest["corpus"] == {"read": 65, "on_both_sides": 4}
+    with pytest.raises(
+        DataError, match=r"no story in .*v\.txt to train on: .* or validation has all of its stories, too"
+    ):
+        prepare(val, val=val, out=tmp_path / "E", vocab_size=257)
+
+
+def test_a_separator_inside_a_story_is_kept(tmp_path):
+    """Such stories come from tables; written plainly to val.txt they would be cut in two."""
+    stories = ["one\n<|endoftext|>\ntwo", "three\n\\<|endoftext|>", "<|endoftext|>"]
+    for name in ("a.jsonl", "v.jsonl"):
+        lines = [json.dumps({"text": story + name}) for story in stories] + [json.dumps({"text": name})]
+        (tmp_path / name).write_text("\n".join(lines))
+    data = prepare(tmp_path / "a.jsonl", val=tmp_path / "v.jsonl", out=tmp_path / "D", vocab_size=257)
+    expected = [*(story + "v.jsonl" for story in stories), "v.jsonl"]
+    assert list(split_stories(data, "val")) == [story.text for story in data.val_stories()] == expected
+    assert list(split_stories(data, "train")) == [story.replace("v.j", "a.j") for story in expected]
+
+
+def test_cleaned_stories_are_what_is_encoded_and_evaluated(tmp_path):
+    train = text_file(tmp_path, ["“One”  bee.", "Two bees.", "Two\u00a0bees."])
+    val = text_file(tmp_path, ["Three — bees…", "***"], "v.txt")
+    options = {"vocab_size": 257, "clean": True, "strict_characters": True}
+    data = prepare(train, val=val, out=tmp_path / "D", **options)
+    assert list(split_stories(data, "train")) == ['"One" bee.', "Two bees."]
+    assert [story.text for story in data.val_stories()] == ["Three bees"]
+    assert data.manifest["settings"] | options == data.manifest["settings"]
+    assert data.manifest["corpus"]["validation_altered"] == 2
+
+
+class Recorded:
+    """A source that writes down each time it is read."""
+
+    name = "recorded"
+
+    def __init__(self, path: Path, column: str) -> None:
+        self.readings: list[None] = []
+
+    def __iter__(self) -> Iterator[str]:
+        self.readings.append(None)
+        return iter(STORIES)
+
+
+def test_a_source_is_read_once(tmp_path, monkeypatch):
+    """It may be a stream from afar."""
+    opened: list[Recorded] = []
+
+    def kind(path: Path, column: str) -> Recorded:
+        opened.append(Recorded(path, column))
+        return opened[-1]
+
+    monkeypatch.setitem(sources.FILE_KINDS, ".txt", kind)
+    prepare(text_file(tmp_path, []), out=tmp_path / "D", vocab_size=257)
+    with pytest.raises(TokenizerError):  # which is known before anything is read
+        prepare(tmp_path / "a.txt", out=tmp_path / "E", tokenizer="bpr")
+    assert [len(source.readings) for source in opened] == [1]
+
+
+PREPARE = """
+import resource, sys
+from storyloom.data import prepare
+if __name__ == "__main__":
+    prepare(sys.argv[1], out=sys.argv[2], vocab_size=307, clean=True)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is in other units, or not to be had")
+def test_memory_does_not_grow_with_the_text(tmp_path):
+    (tmp_path / "run.py").write_text(PREPARE)
+    peaks = []
+    for megabytes in (11, 53):
+        text = tmp_path / f"{megabytes}.txt"
+        with text.open("w") as file:
+            while file.tell() < megabytes * 1e6:
+                file.write(join_stories(f"{file.tell()} {tell(5, index).text}" for index in range(101)))
+        command = [sys.executable, tmp_path / "run.py", text, tmp_path / str(megabytes)]
+        peaks.append(int(subprocess.run(command, capture_output=True, check=True).stdout) * 1024)
+    assert peaks[1] - peaks[0] < 15e6  # the digests of 90,000 stories are 1.4 MB of it

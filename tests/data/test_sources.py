@@ -1,7 +1,10 @@
 """Whatever a source is: the same stories, in the same form, and a way out where it cannot be read."""
 
+import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from storyloom.data import storybook
@@ -12,6 +15,7 @@ from storyloom.data.sources import (
     open_source,
     read_stories,
 )
+from storyloom.data.textfile import normalise
 from storyloom.errors import DataError
 
 
@@ -60,3 +64,55 @@ def test_a_file_that_is_named_like_the_storybook_is_not_the_storybook():
     """`evaluate --text storybook` once read the endless grammar until the memory was full."""
     with pytest.raises(DataError, match="no such file: storybook"):
         read_stories(Path("storybook"))
+
+
+def test_every_kind_gives_the_same_normalised_stories(write_kinds):
+    marks = "three\n<|endoftext|>\n\\<|endoftext|>\n\nmarks"
+    specs = write_kinds([" one \r\n", "\ufefftwo\r\r\nlines", marks, "Zoë 🙂", "5", "6", "7\n"])
+    assert len(specs) == 5
+    for spec in specs.values():
+        source = open_source(spec)
+        assert list(source) == list(source) == ["one", "two\nlines", marks, "Zoë 🙂", "5", "6", "7"], spec
+
+
+def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path):
+    for name in ("b.txt", "a/z.txt", "a/b/c.txt", "a.txt", "c/d.TXT", "c.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    source = open_source(str(tmp_path))
+    assert list(source) == list(source) == ["a.txt", "a/b/c.txt", "a/z.txt", "b.txt", "c/d.TXT"]
+    assert source.name == tmp_path.name
+
+
+def test_a_folder_that_cannot_be_read_does_not_vanish(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refusing(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(PermissionError, match="closed"):
+        open_source(str(tmp_path))
+
+
+def test_a_folder_without_files_of_stories_names_the_endings(tmp_path):
+    (tmp_path / "a.md").write_text("one")
+    with pytest.raises(DataError, match=r"no file below the folder .* ends in \.txt, \.jsonl, \.parquet"):
+        open_source(str(tmp_path))
+
+
+def test_the_column_reaches_every_table(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"story": "one", "text": "two"}')
+    (tmp_path / "b.txt").write_text("three")
+    pq.write_table(pa.table({"text": ["four"], "story": ["five"]}), tmp_path / "c.parquet")
+    assert list(open_source(str(tmp_path), column="story")) == ["one", "three", "five"]
+    with pytest.raises(DataError, match=r"a\.jsonl, line 1 has no column 'storys'|c\.parquet has no column 'storys'"):
+        list(open_source(str(tmp_path), column="storys"))
+
+
+def test_the_storybooks_stories_are_normalised():
+    assert all(story == normalise(story) for story in Storybook(limit_mb=0.1))

@@ -17,7 +17,7 @@ from storyloom.errors import DataError
 PREFIX = "hub:"
 SHORT_NAMES = {"tinystories": "hub:roneneldan/TinyStories"}  # Eldan and Li, arXiv 2305.07759
 SECONDS_TO_ANSWER = 5.0
-LONGEST_REASON = 240  # characters
+LONGEST_REASON = 100  # characters
 
 _SPEC = re.compile(r"hub:(?P<name>[^/:\s]+/[^/:\s]+)(:(?P<config>\S+))?")
 
@@ -100,17 +100,18 @@ def open_hub(spec: str, column: str, split: str) -> HubDataset:
 def _ask_the_hub(name: str, spec: str) -> None:
     """Raise `DataError` where the hub cannot be reached, or has no such data set."""
     hub = import_hub_library("huggingface_hub", spec)
+    errors = import_hub_library("huggingface_hub.errors", spec)
     try:
         with _silence():
             hub.HfApi().dataset_info(name, timeout=SECONDS_TO_ANSWER)
-    except hub.errors.RepositoryNotFoundError:
+    except errors.RepositoryNotFoundError:
         raise DataError(f"{spec}: the hub has no data set {name!r}, or it is private: check OWNER/NAME") from None
-    except hub.errors.HfHubHTTPError as error:
+    except errors.HfHubHTTPError as error:
         raise DataError(f"{spec}: the hub refuses: {_reason(error)}; try again later") from None
     except Exception as error:  # of whichever HTTP library it uses
         raise DataError(
-            f"{spec}: the hub cannot be reached ({_reason(error)}); download the data set's files on another machine "
-            "and name them instead, or take `storybook`, which needs no network"
+            f"{spec}: the hub cannot be reached ({_reason(error)}); download its files on another machine and name "
+            "them, or take `storybook`"
         ) from None
 
 
@@ -120,13 +121,11 @@ def _one_line(spec: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise DataError(
-            f"cannot read {spec}: {_reason(error)}; check its name, or download and name its files"
-        ) from None
+        raise DataError(f"cannot read {spec}: {_reason(error)}; or download its files and name them") from None
 
 
 def _reason(error: Exception) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = re.sub(r"^\[Errno -?\d+\] ", "", " ".join(str(error).split())) or type(error).__name__
     return reason if len(reason) <= LONGEST_REASON else reason[: LONGEST_REASON - 3] + "..."
 
 

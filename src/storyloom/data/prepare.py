@@ -31,7 +31,7 @@ TOKENIZER = "tokenizer.json"
 def prepare(
     *sources: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    preset: str | None = None,
+    preset: str | DataConfig | None = None,
     val: str | os.PathLike[str] | None = None,
     tokenizer: str | None = None,
     vocab_size: int | None = None,
@@ -49,7 +49,7 @@ def prepare(
             Face hub, its split `train`; files `.txt` (stories between `<|endoftext|>` lines; between blank lines where
             there is no such line), `.jsonl` and `.parquet`; folders of such files.
         out: the folder to make; must not exist or be empty.
-        preset: take the data settings of this preset; the other arguments override them.
+        preset: take the data settings of this preset, or these; the other arguments override them.
         val: a source of validation stories (of a hub data set its split `validation`). Without it and without
             `val_fraction` a single hub data set brings its own split; else `val_fraction` of the stories are held out,
             chosen by their hash.
@@ -89,7 +89,7 @@ def prepare(
         "strict_characters": strict_characters,
         "limit_mb": limit_mb,
     }
-    base = load_preset(preset).data if preset else DataConfig()
+    base = load_preset(preset).data if isinstance(preset, str) else preset or DataConfig()
     settings = base.with_(**{name: value for name, value in given.items() if value is not None})
     train_tokenizer(settings.tokenizer, (), settings.vocab_size)  # what is impossible is said before all is read
     _refuse_contradictions(settings.tokenizer, vocab_size, val, val_fraction, workers)

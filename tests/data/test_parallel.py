@@ -1,0 +1,98 @@
+"""The ordered map: the same results however many processes; what goes wrong in one of them.
+
+What is mapped must be importable by the processes, hence functions of the standard library.
+"""
+
+import math
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storyloom.data import parallel
+from storyloom.data.parallel import IN_FLIGHT, in_batches, ordered_map
+from storyloom.data.tokenization import load_tokenizer
+from storyloom.errors import DataError, TokenizerError
+
+
+def test_stories_in_batches(monkeypatch):
+    monkeypatch.setattr(parallel, "STORIES_AT_ONCE", 3)
+    monkeypatch.setattr(parallel, "CHARACTERS_AT_ONCE", 7)
+    stories = ["a", "b", "c", "d", "e" * 6, "f" * 23, "g", "h", "i", "j"]
+    assert list(in_batches(stories)) == [["a", "b", "c"], ["d", "e" * 6], ["f" * 23], ["g", "h", "i"], ["j"]]
+    assert list(in_batches([])) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_results_come_in_order_and_items_only_as_they_are_needed(workers):
+    """The first items take longest, so that later ones are ready before them."""
+    numbers = [20_011, 11, 7, 5_003, 3, 2, 13, 17, 19]
+    taken, results = [], []
+
+    def items() -> Iterator[int]:
+        for number in numbers:
+            taken.append(number)
+            yield number
+
+    for result in ordered_map(math.factorial, items(), workers):
+        results.append(result)
+        assert len(taken) - len(results) < max(IN_FLIGHT * workers, 2)
+    assert results == [math.factorial(number) for number in numbers]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_arrives_as_it_was_raised(tmp_path, workers):
+    with pytest.raises(TokenizerError) as caught:
+        list(ordered_map(load_tokenizer, [tmp_path / "none.json"], workers))
+    assert str(caught.value) == f"no tokenizer at {tmp_path / 'none.json'}: `storyloom prepare` makes one"
+    assert multiprocessing.active_children() == []
+
+
+def test_an_error_of_the_items_arrives_and_ends_the_workers():
+    def items() -> Iterator[str]:
+        yield "a"
+        raise DataError("line 7")
+
+    with pytest.raises(DataError, match="line 7"):
+        list(ordered_map(len, items(), workers=2))
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize(("function", "item"), [(os._exit, 3), (signal.raise_signal, getattr(signal, "SIGKILL", 15))])
+def test_a_worker_that_dies_is_one_line(function, item):
+    with pytest.raises(DataError, match=r"one of 2 worker processes died.*take fewer --workers") as caught:
+        list(ordered_map(function, [item], workers=2))
+    assert "\n" not in str(caught.value)
+
+
+def test_closing_early_ends_the_workers():
+    results = ordered_map(len, ["a", "bc", "def"] * 11, workers=2)
+    assert [next(results), next(results)] == [1, 2]
+    assert multiprocessing.active_children()
+    results.close()
+    assert multiprocessing.active_children() == []
+
+
+ENDLESS = """
+import time
+from storyloom.data.parallel import ordered_map
+if __name__ == "__main__":
+    for result in ordered_map(time.sleep, [0, 0, 1000, 1000], workers=2):
+        print("working", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes there do not share the pipe that tells of their end")
+def test_workers_end_with_a_killed_parent(tmp_path: Path):
+    """The output is at its end only when every process that might write to it is gone."""
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    with subprocess.Popen([sys.executable, tmp_path / "endless.py"], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline() == b"working\n"
+        parent.kill()
+        assert parent.communicate(timeout=60)[0] in (b"", b"working\n")
