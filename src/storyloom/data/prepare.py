@@ -61,7 +61,8 @@ def prepare(
         strict_characters: when cleaning, keep only ASCII letters, digits, `.,!?;:'"` and white space.
         limit_mb: read only the first so many megabytes (1e6 UTF-8 bytes) of the sources, before any cleaning.
         workers: processes that clean and encode; the folder is the same, byte for byte, however many. With 1 this
-            process does it, on all cores where the tokenizer can.
+            process does it, on all cores where the tokenizer can. With more a script must guard its main part by
+            `if __name__ == "__main__":`.
 
     Returns:
         The data folder, opened.
@@ -71,7 +72,8 @@ def prepare(
         ConfigError: a setting is impossible, or contradicts another one.
         TokenizerError: the tokenizer is unknown, or its vocabulary impossible.
 
-    A story of the sources that validation has, too, is kept out of training.
+    A story of the sources that validation has, too, is kept out of training. The sources are read once; memory does not
+    grow with them but for 16 bytes a story, while `out` takes room for the training text until it is encoded.
 
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
@@ -134,18 +136,17 @@ class _Stories:
             raise DataError("no source of stories: name at least one file, or `storybook`")
         self._specs, self._settings = specs, settings
         self._sources = [self._open(spec, "train") for spec in specs]
-        self._val, self.split_by, self._val_spec = None, "by hash of the story", val
-        if val is not None:
-            self._val, self.split_by = self._open(val, "validation"), f"validation from {val}"
-        elif val_fraction is None and len(specs) == 1 and isinstance(self._sources[0], HubDataset):
-            self._val = self._sources[0].sibling("validation")
-            if self._val:
-                self._val_spec, self.split_by = specs[0], f"validation from the split `validation` of {specs[0]}"
+        self._val, self._val_spec = self._open_val(val, val_fraction)
 
     @property
     def names(self) -> list[str]:
         """The sources' names, for the manifest."""
         return [source.name for source in self._sources]
+
+    @property
+    def split_by(self) -> str:
+        """How the sides are told apart, for the manifest."""
+        return f"validation from {self._val_spec}" if self._val else "by hash of the story"
 
     def write_to(self, corpus: Corpus) -> None:
         """Read all, once. Raises `DataError` where a side gets no story."""
@@ -163,6 +164,15 @@ class _Stories:
 
     def _open(self, spec: str, split: str) -> Source:
         return open_source(spec, column=self._settings.column, limit_mb=self._settings.limit_mb, split=split)
+
+    def _open_val(self, val: str | None, val_fraction: float | None) -> tuple[Source | None, str]:
+        """The validation source, where there is one of its own, and what to call it."""
+        if val is not None:
+            return self._open(val, "validation"), val
+        only = self._sources[0] if len(self._sources) == 1 else None
+        if isinstance(only, HubDataset) and val_fraction is None:
+            return only.sibling("validation"), f"the split `validation` of {only.name}"
+        return None, ""
 
     def _no_story(self, split: str) -> str:
         specs = ", ".join(self._specs)
