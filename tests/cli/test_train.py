@@ -16,7 +16,9 @@ REFUSALS = {
     "no data": (["--config", "tiny.toml"], ["no data", "--data", "storyloom prepare"]),
     "no such data": (["--data", "nope"], ["nope is no data folder", "manifest.json", "storyloom prepare"]),
     "a folder that is no data": (["--data", "emptydir"], ["emptydir is no data folder"]),
-    "a text as data": (["--data", "many.txt"], ["many.txt is no data folder", "storyloom prepare"]),
+    "one story as data": (["--data", "one.txt", "--config", "tiny.toml"], ["no story in one.txt", "add stories"]),
+    "a text that is not UTF-8": (["--data", "latin.txt", "--config", "tiny.toml"], ["latin.txt", "line 3", "iconv"]),
+    "a file that is no text": (["--data", "afile"], ["cannot read afile", ".txt"]),
     "too little text": (
         ["--data", "D-small", "--config", "tiny.toml", "--set", "model.block_size=1009"],
         ["tokens", "too small", "block_size = 1009", "1010", "--set model.block_size="],
@@ -138,7 +140,7 @@ def test_it_trains_and_leaves_plot_and_metrics(command, tmp_path):
 
 def test_data_made_otherwise_is_noted(command, tmp_path):
     """A size of the vocabulary was noted as differing where characters decide it."""
-    outcome = command("train", "--data", "D-char", *GOOD[2:], "--out", tmp_path / "X", "--set", "train.max_steps=1")
+    outcome = command("train", "--data", "D-char", *GOOD[2:], "--out", tmp_path / "X", "--set", "train.max_steps=3")
     notes = [line for line in outcome.err.splitlines() if line.startswith("note: ")]
     assert notes == [
         "note: the configuration asks for data.tokenizer = bpe, D-char was prepared with char, which holds"

@@ -26,13 +26,15 @@ def interruption(run: Path) -> Interrupted:
 
 def train(
     out: Annotated[Path, typer.Option(help="The run folder to make, or to go on with.")],
-    data: Annotated[Path | None, typer.Option(help="A data folder made by `storyloom prepare`.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A data folder, or a source as `storyloom prepare` takes it.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="A named configuration. Default: laptop.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML configuration instead of a preset.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Wall-clock time for all of it.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Wall-clock time, evaluations included.")] = None,
     init: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Start from this run's best weights, with its model's settings.")
     ] = None,

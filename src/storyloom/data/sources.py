@@ -105,6 +105,11 @@ def open_source(
     return open_hub(spec, column, split) if is_hub_spec(spec) else open_path(Path(spec), column)
 
 
+def is_source(spec: str) -> bool:
+    """Whether a word names a source of stories that is no folder: the storybook, a data set of the hub, or a file."""
+    return spec == Storybook.name or is_hub_spec(spec) or Path(spec).is_file()
+
+
 def open_path(path: Path, column: str = DEFAULT_COLUMN) -> Source:
     """The stories of a file, read by its ending, or of a folder. Raises `DataError` as `open_source` does."""
     if path.is_file():

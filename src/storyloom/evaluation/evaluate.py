@@ -98,7 +98,7 @@ def _comparable(unknown: int, altered: int) -> dict[str, bool | str]:
 
 def _open_data(run: Run, data: str | os.PathLike[str] | Data | None) -> Data:
     if data is None:
-        folder = Path(run.origin["data"])
+        folder = run.data_folder
         if not folder.exists():
             raise DataError(f"the data this run was trained on is no longer at {folder}: name it with --data or --text")
         data = folder

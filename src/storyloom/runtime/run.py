@@ -51,6 +51,11 @@ class Run:
             raise RunError(f"{self.path}/tokenizer.json is not the tokenizer this run was trained with: put it back")
         return tokenizer
 
+    @property
+    def data_folder(self) -> Path:
+        """The data the run was trained on: a folder of its own inside the run, or wherever it was."""
+        return self.path / self.origin["data"]
+
     def checkpoint_folder(self, name: str) -> Path:
         """Where the checkpoint `last` or `best` lies."""
         return self.path / "checkpoints" / name
@@ -96,4 +101,4 @@ def load_weights(model: GPT, weights: dict[str, torch.Tensor], source: Path) -> 
         model.load_state_dict(weights)
     except RuntimeError as error:
         reason = textwrap.shorten(str(error).splitlines()[-1], 90, placeholder=" ...")
-        raise CheckpointError(f"the weights in {source} do not fit the model's settings: {reason}") from None
+        raise CheckpointError(f"the weights in {source} do not fit the settings in config.toml: {reason}") from None

@@ -7,7 +7,9 @@ from typing import Any
 
 from storyloom.config import Config, apply_settings, load_config, load_preset
 from storyloom.data import Data
+from storyloom.data.sources import is_source
 from storyloom.errors import ConfigError, RunError
+from storyloom.files import MANIFEST
 from storyloom.runtime import Run
 
 DEFAULT_PRESET = "laptop"
@@ -17,8 +19,13 @@ LIMITS = ("max_steps", "max_epochs", "max_tokens")
 class Request:
     """The options of one call of `train`; see there.
 
+    Attributes:
+        data: a data folder, opened, or the name of a source of stories that is to be prepared.
+        init: the run to start from, opened.
+
     Raises:
         ConfigError: two of them contradict each other.
+        DataError, RunError: what they name is missing or damaged.
     """
 
     def __init__(
@@ -35,7 +42,7 @@ class Request:
             raise ConfigError("--preset and --config contradict each other: name one of them")
         if minutes is not None and not 0 < minutes < float("inf"):
             raise ConfigError(f"--minutes {minutes:g} must be above 0 and finite: for example --minutes 10")
-        self.data = data if data is None or isinstance(data, Data) else Data(data)
+        self.data = data if data is None or isinstance(data, Data) else _open(os.fspath(data))
         self.preset = preset
         self.file = Path(config) if config is not None else None
         self.settings, self.minutes = settings, minutes
@@ -48,6 +55,8 @@ class Request:
             base = base.with_(train=base.train.with_(**dict.fromkeys(LIMITS)))
         if self.init is not None:
             base = base.with_(model=self.init.config.model)
+            if isinstance(self.data, str):
+                base = base.with_(data=base.data.with_(tokenizer=str(self.init.path / "tokenizer.json")))
         return apply_settings(base, self.settings)
 
     def origin(self) -> dict[str, Any]:
@@ -56,6 +65,8 @@ class Request:
         named = {"preset": self.preset or DEFAULT_PRESET} if self.file is None else {"config_sha256": _sha(self.file)}
         if self.minutes is not None:
             named["minutes"] = self.minutes
+        if isinstance(self.data, str):
+            named["source"] = self.data
         if self.init is not None:
             named["init"] = str(self.init.path.resolve())
         return named
@@ -72,10 +83,15 @@ class Request:
                 continue  # the words it was started with; what they led to, such as `auto`, may be stored otherwise
             if apply_settings(run.config, [setting]) != run.config:
                 raise RunError(_changed(run, setting.partition("=")[0], "another value", setting.partition("=")[2]))
-        data = self.data or Data(run.origin["data"])
+        data = self.data if isinstance(self.data, Data) else Data(run.data_folder)
         if data.fingerprint != run.origin["data_fingerprint"]:
             raise RunError(f"{data.path} is not the data that {run.path} was trained on: name that, or start a new run")
         return data
+
+
+def _open(data: str) -> Data | str:
+    is_folder = (Path(data) / MANIFEST).is_file() or not is_source(data)
+    return Data(data) if is_folder else data
 
 
 def _changed(run: Run, name: str, stored: object, given: object) -> str:

@@ -1,16 +1,17 @@
 """`train`: resolve the settings, lay out the run folder, train, evaluate all; or go on where a run stopped."""
 
 import os
+import shutil
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from storyloom.config import Config, save_config
-from storyloom.data import Data
+from storyloom.config import Config, DataConfig, save_config
+from storyloom.data import Data, prepare
 from storyloom.errors import RunError
 from storyloom.evaluation import evaluate
 from storyloom.files import is_vacant, recover_folder
@@ -23,7 +24,15 @@ from storyloom.training.progress import LiveLine
 from storyloom.training.request import Request
 from storyloom.training.trainer import Trainer
 
-BEFORE_CONFIG = {"tokenizer.json", "tokenizer.json.new", "config.toml.new", "checkpoints"}
+OWN_DATA = "data"  # where a source is prepared inside the run folder
+BEFORE_CONFIG = {
+    OWN_DATA,
+    f"{OWN_DATA}.partial",
+    "tokenizer.json",
+    "tokenizer.json.new",
+    "config.toml.new",
+    "checkpoints",
+}
 
 
 def train(
@@ -41,12 +50,14 @@ def train(
     """Train a model, or go on with a run that was interrupted.
 
     Args:
-        data: a data folder, or its path. A resumed run knows its own.
+        data: a data folder, or its path; or a source of stories as `prepare` takes it (a text file, say), which is
+            prepared into `out/data` first, by the configuration's data settings. A resumed run knows its own.
         out: the run folder to make; must not exist or be empty, unless `resume`.
         preset: a named configuration; `laptop` where nothing is named.
         config: a TOML file instead of a preset.
         settings: changes to it, as `GROUP.NAME=VALUE`.
-        minutes: wall-clock time for all of it, evaluations included; takes the place of the preset's own limits.
+        minutes: wall-clock time, evaluations included, the preparing of a source not; takes the place of the preset's
+            own limits.
         init: start from the best weights of this run instead of random ones; the model's settings are that run's, and
             the data must have been prepared with its tokenizer.
         resume: go on from the last checkpoint; the other options, where given, must be those the run was started with.
@@ -72,18 +83,42 @@ def train(
     else:
         if not (is_vacant(folder) or (resume and _was_just_begun(folder))):
             raise RunError(f"{folder} exists already: choose another --out, go on with --resume, or remove it first")
-        run, opened = _start(request, folder, started, listener)
+        asked = request.resolve()
+        with _opened(request.data, folder, asked.data, listener) as opened:
+            started = time.perf_counter()
+            run = _start(request, asked, opened, folder, started, listener)
     return _go_on(run, opened, started, listener)
 
 
-def _start(request: Request, folder: Path, started: float, listener: Listener | None) -> tuple[Run, Data]:
-    """Resolve everything and lay out a run folder; nothing is written before all of it is known to be possible."""
-    if request.data is None:
+@contextmanager
+def _opened(data: Data | str | None, folder: Path, settings: DataConfig, listener: Listener | None) -> Iterator[Data]:
+    """The data, prepared inside the run folder where it is a source; what was prepared goes when the block fails."""
+    if data is None:
         raise RunError(
             f"there is no run at {folder} to go on with, and no data to start one: name a data folder with --data "
-            "(`storyloom prepare` makes one)"
+            "(`storyloom prepare` makes one), or a text file of stories"
         )
-    data, config = request.data, request.resolve()
+    if isinstance(data, Data):
+        yield data
+        return
+    own = folder / OWN_DATA
+    if own.exists():  # of a start that died
+        shutil.rmtree(own)
+    _note(listener, f"preparing {data} into {own}, with the tokenizer {settings.tokenizer}")
+    prepared = prepare(data, out=own, preset=settings)
+    try:
+        yield prepared
+    except BaseException:
+        shutil.rmtree(own)
+        with suppress(OSError):  # it may have been there before, or hold something by now
+            folder.rmdir()
+        raise
+
+
+def _start(
+    request: Request, config: Config, data: Data, folder: Path, started: float, listener: Listener | None
+) -> Run:
+    """Resolve everything and lay out a run folder; nothing is written before all of it is known to be possible."""
     notes = _differences(config, data)
     made = data.manifest["settings"]
     config = config.with_(
@@ -98,9 +133,13 @@ def _start(request: Request, folder: Path, started: float, listener: Listener | 
         )
     )
     beginning = _begin_from(request.init, Trainer(resolved, data, runtime)) if request.init else None
+    if plan.max_steps <= config.train.warmup_steps:
+        notes.append(
+            f"all {plan.max_steps} updates lie in the warm-up of {config.train.warmup_steps}: allow more, or lower "
+            "train.warmup_steps"
+        )
     for note in notes:
-        if listener:
-            listener({"kind": "note", "step": 0, "text": note})
+        _note(listener, note)
     folder.mkdir(parents=True, exist_ok=True)
     data.tokenizer.save(folder / "tokenizer.json")
     if beginning is not None:
@@ -108,14 +147,14 @@ def _start(request: Request, folder: Path, started: float, listener: Listener | 
     origin = {
         **request.origin(),
         "settings": list(request.settings),
-        "data": str(data.path.resolve()),
+        "data": OWN_DATA if data.path == folder / OWN_DATA else str(data.path.resolve()),
         "data_fingerprint": data.fingerprint,
         "tokenizer": data.tokenizer.fingerprint,
         "storyloom": version("storyloom"),
         "torch": torch.__version__,
     }
     save_config(folder / "config.toml", resolved, origin)  # last: it makes the folder a run
-    return Run(folder), data
+    return Run(folder)
 
 
 def _begin_from(init: Run, trainer: Trainer) -> Checkpoint:
@@ -138,12 +177,11 @@ def _was_just_begun(folder: Path) -> bool:
 def _go_on(run: Run, data: Data, started: float, listener: Listener | None) -> Run:
     """Train from the last checkpoint (or step 0) to the end, then evaluate all validation stories."""
     if read_rows(run.path / "metrics.jsonl", "final"):
-        if listener:
-            listener({"kind": "note", "step": 0, "text": f"{run.path} is finished already: nothing to resume"})
+        _note(listener, f"{run.path} is finished already: nothing to resume")
         return run
-    if listener and run.origin.get("torch") != torch.__version__:
-        note = f"started with torch {run.origin.get('torch')}, this is {torch.__version__}: the bits may differ"
-        listener({"kind": "note", "step": 0, "text": note})
+    if run.origin.get("torch") != torch.__version__:
+        made_with = run.origin.get("torch")
+        _note(listener, f"started with torch {made_with}, this is {torch.__version__}: the bits may differ")
     for name in CHECKPOINTS:
         recover_folder(run.checkpoint_folder(name))
     trainer = Trainer(run.config, data, choose_runtime(run.config.train))
@@ -162,6 +200,11 @@ def _go_on(run: Run, data: Data, started: float, listener: Listener | None) -> R
             "kept: mend that, then go on with --resume"
         ) from None
     return run
+
+
+def _note(listener: Listener | None, text: str) -> None:
+    if listener:
+        listener({"kind": "note", "step": 0, "text": text})
 
 
 def _differences(config: Config, data: Data) -> list[str]:
