@@ -76,9 +76,12 @@ def penalised(model: GPT, ids: list[int], window: list[int], penalty: float) -> 
 
 @torch.no_grad()
 @pytest.mark.parametrize("penalty", [0.6, 1.4, 3.0])
-def test_a_repetition_penalty_remembers_more_than_the_window(penalty: float, make_model: Callable) -> None:
+@pytest.mark.parametrize("prompt", [[EOT, 43, 5, 43], [EOT, 2, 46, 10, 28, 45, 32, 43]])
+def test_a_repetition_penalty_remembers_more_than_the_window(
+    prompt: list[int], penalty: float, make_model: Callable
+) -> None:
     """Greedy, by one full forward a token: windows of 5 tokens at most, but all of the story is held against it."""
-    model, ids, first, told = make_model(vocab_size=53, block_size=5), [EOT, 43, 5, 43], 0, []
+    model, ids, first, told = make_model(vocab_size=53, block_size=5), list(prompt), 0, []
     for _ in range(31):
         first = len(ids) - 2 if len(ids) - first > 5 else first
         logits = penalised(model, ids, ids[first:], penalty)
@@ -86,7 +89,7 @@ def test_a_repetition_penalty_remembers_more_than_the_window(penalty: float, mak
         ids.append(told[-1])
     expected = list(itertools.takewhile(lambda token: token != EOT, told))
     strategy = make_strategy("greedy", repetition_penalty=penalty)
-    steps = decode(model, [EOT, 43, 5, 43], strategy, eot=EOT, max_new_tokens=31, num_stories=1, seed=5)
+    steps = decode(model, prompt, strategy, eot=EOT, max_new_tokens=31, num_stories=1, seed=5)
     assert stories_of(steps, 1) == [expected]
     assert len(expected) > 11
 
