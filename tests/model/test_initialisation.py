@@ -58,7 +58,7 @@ def test_narrow_models_start_near_uniform(turn: int) -> None:
 
 @pytest.mark.parametrize("turn", range(len(POSITIONS)), ids=POSITIONS)
 def test_deep_models_start_near_uniform(turn: int) -> None:
-    shape = {"vocab_size": 307, "block_size": 89, "n_layer": 7, "n_head": 6, "n_embd": 60, "n_mlp": 61}
+    shape = {"vocab_size": 307, "block_size": 89, "n_layer": 5, "n_head": 6, "n_embd": 60, "n_mlp": 61}
     assert_near_uniform(build(shape, turn, position=POSITIONS[turn], dropout=0.3))
 
 
