@@ -337,3 +337,10 @@ def test_mistakes_are_named(name: str | None, options: dict[str, float], message
     """Caught: an option with a typo ended in an AttributeError."""
     with pytest.raises(ConfigError, match=message):
         make_strategy(name, **options)
+
+
+@pytest.mark.parametrize(("name", "beams"), [("beam", None), ("multinomial", 3), ("greedy", 1)])
+def test_beams_go_with_the_strategy_beam_and_no_other(name: str, beams: int | None) -> None:
+    """A finished Strategy is built without make_strategy's checks."""
+    with pytest.raises(ConfigError, match=rf"^a Strategy '{name}' with beams = {beams}: the strategy beam needs them"):
+        Strategy(name, beams=beams)

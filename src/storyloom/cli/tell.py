@@ -43,14 +43,18 @@ def tell(
     top_k: Annotated[int | None, typer.Option(help="Draw among the k most likely tokens.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw among the tokens that reach p. Default: 0.95.")] = None,
     min_p: Annotated[
-        float | None, typer.Option(help="Draw among the tokens at least so many times as likely as the likeliest.")
+        float | None,
+        typer.Option(help="Draw among the tokens at least so many times as likely as the likeliest. Default: 0.1."),
     ] = None,
-    beams: Annotated[int | None, typer.Option(help="Beginnings that a beam search follows at once.")] = None,
+    beams: Annotated[
+        int | None, typer.Option(help="Beginnings that a beam search follows at once. Default: 4.")
+    ] = None,
     length_penalty: Annotated[
-        float | None, typer.Option(help="Of a beam search: 0 favours short stories, above 1 long ones.")
+        float | None, typer.Option(help="Of a beam search: 0 favours short stories, above 1 long ones. Default: 1.")
     ] = None,
     repetition_penalty: Annotated[
-        float | None, typer.Option(help="Above 1: tokens that the story already holds become less likely.")
+        float | None,
+        typer.Option(help="Above 1: tokens that the story already holds become less likely. Default: none."),
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(help="At most so many tokens a story.")] = 512,
     num_stories: Annotated[int, typer.Option(help="How many stories.")] = 1,

@@ -100,7 +100,7 @@ def pick(logits: Tensor, uniforms: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Strategy:
-    """How the next token is chosen.
+    """How the next token is chosen; with beams, how whole stories are.
 
     >>> Strategy("top-k", top_k=1).choose(torch.tensor([[1.0, 3.0, 2.0]]), torch.tensor([0.9]))
     tensor([1])
@@ -127,10 +127,15 @@ class Strategy:
             value = getattr(self, option)
             if value is not None and not is_possible(value):
                 raise ConfigError(f"{option} = {value:g} must be {limit}")
+        if (self.name == "beam") != (self.beams is not None):
+            raise ConfigError(
+                f"a Strategy {self.name!r} with beams = {self.beams}: the strategy beam needs them, and no other takes "
+                "them; make_strategy fills in what is left out"
+            )
 
     @property
     def is_greedy(self) -> bool:
-        """Whether chance plays no part."""
+        """Whether each token is the likeliest one."""
         return self.name == "greedy"
 
     @property
