@@ -334,12 +334,12 @@ if __name__ == "__main__":
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is in other units, or not to be had")
 def test_memory_does_not_grow_with_the_text(tmp_path):
     (tmp_path / "run.py").write_text(PREPARE)
-    peaks = []
+    told, peaks = [tell(5, index).text for index in range(101)], []
     for megabytes in (11, 53):
         text = tmp_path / f"{megabytes}.txt"
         with text.open("w") as file:
             while file.tell() < megabytes * 1e6:
-                file.write(join_stories(f"{file.tell()} {tell(5, index).text}" for index in range(101)))
+                file.write(join_stories(f"{file.tell()} {story}" for story in told))
         command = [sys.executable, tmp_path / "run.py", text, tmp_path / str(megabytes)]
         peaks.append(int(subprocess.run(command, capture_output=True, check=True).stdout) * 1024)
     assert peaks[1] - peaks[0] < 15e6  # the digests of 90,000 stories are 1.4 MB of it
