@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import tokenizers
-from tokenizers import models, pre_tokenizers
+from tokenizers import models, normalizers, pre_tokenizers
 
 from storyloom.data.tokenization import EOT, BPETokenizer, CharTokenizer, Tokenizer, load_tokenizer, train_tokenizer
 from storyloom.errors import TokenizerError
@@ -104,6 +104,53 @@ def test_a_file_that_is_no_tokenizer_of_ours_is_refused(tmp_path, change):
     with pytest.raises(TokenizerError) as caught:
         load_tokenizer(saved(tmp_path / "t.json", change))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "normalizer", [normalizers.NFC(), normalizers.NFKC(), normalizers.Lowercase(), normalizers.Prepend(" ")]
+)
+def test_a_tokenizer_that_changes_its_text_is_refused(tmp_path, normalizer):
+    """Caught: such a file was taken, and its bits/byte said to be comparable."""
+    path = saved(tmp_path / "t.json")
+    backend = tokenizers.Tokenizer.from_file(str(path))
+    backend.normalizer = normalizer
+    backend.save(str(path))
+    with pytest.raises(TokenizerError, match=r"t\.json does not give back the text"):
+        load_tokenizer(path)
+
+
+def test_a_tokenizer_that_puts_a_space_before_the_text_is_refused(tmp_path):
+    path = saved(tmp_path / "t.json", lambda content: content["pre_tokenizer"].update(add_prefix_space=True))
+    with pytest.raises(TokenizerError, match=r"t\.json does not give back the text"):
+        load_tokenizer(path)
+
+
+def test_stories_are_encoded_whole_whatever_the_file_was_made_for(tmp_path):
+    """Caught: a file saved with truncation and padding cut each story, and filled the short ones up."""
+    path = saved(tmp_path / "t.json")
+    plain = load_tokenizer(path)
+    backend = tokenizers.Tokenizer.from_file(str(path))
+    backend.enable_truncation(7)
+    backend.enable_padding(length=7)
+    backend.save(str(path))
+    loaded = load_tokenizer(path)
+    assert loaded.encode_all(["cat", PROBE]) == plain.encode_all(["cat", PROBE])
+    assert loaded.fingerprint == plain.fingerprint
+
+
+def test_words_added_to_a_tokenizer_are_spelled(tmp_path):
+    """Caught: ordinary added tokens were found in texts, and told as nothing."""
+    path = saved(tmp_path / "t.json")
+    backend = tokenizers.Tokenizer.from_file(str(path))
+    backend.add_tokens(["<sông>"])
+    backend.add_special_tokens(["<|other|>"])
+    backend.save(str(path))
+    loaded = load_tokenizer(path)
+    story = f"a <sông> and <|other|>{EOT}"
+    ids = loaded.encode(story)
+    assert loaded.token_bytes.index("<sông>".encode()) in ids
+    assert loaded.decode(ids) == story
+    assert loaded.vocab_size == len(loaded.token_bytes) == 285
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"model": 3}', b"\xff\xfe", b"a story"])

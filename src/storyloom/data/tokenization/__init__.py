@@ -30,7 +30,9 @@ __all__ = [
 ]
 
 TOKENIZERS: dict[str, type[Tokenizer]] = {"char": CharTokenizer, "bpe": BPETokenizer, "gpt2": GPT2Tokenizer}
-_KINDS_OF_FILE: tuple[type[Tokenizer], ...] = (CharTokenizer, BPETokenizer)  # a saved GPT-2 is a BPE like any other
+KINDS_OF_FILE: dict[str, type[Tokenizer]] = {"WordLevel": CharTokenizer, "BPE": BPETokenizer}  # GPT-2's is a BPE, too
+
+_PROBE = "The  ﬁ, e\u0301\r\n"  # comes back as another text from normalisers, and where a space is put before it
 
 
 def train_tokenizer(kind: str, stories: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -52,19 +54,33 @@ def train_tokenizer(kind: str, stories: Iterable[str], vocab_size: int) -> Token
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """Read a `tokenizer.json`. Raises `TokenizerError` when it is missing or not one of ours."""
+    """Read a `tokenizer.json`.
+
+    Raises:
+        TokenizerError: it is missing, damaged, of another kind, or does not give back the very text that it encodes.
+    """
+    model_type, backend = _read(path)
+    if model_type not in KINDS_OF_FILE:
+        raise TokenizerError(f"{path} holds a {model_type} tokenizer: only BPE and WordLevel (characters) can be used")
+    try:
+        tokenizer = KINDS_OF_FILE[model_type](backend)
+    except (KeyError, IndexError):
+        raise TokenizerError(f"{path} holds a {model_type} of another alphabet, or with ids left out") from None
+    given_back = tokenizer.decode(backend.encode(_PROBE, add_special_tokens=False).ids)
+    if given_back != _PROBE and not tokenizer.unknown_characters(_PROBE):
+        raise TokenizerError(
+            f"{path} does not give back the text that it encodes (a normaliser, a space put before it, or bytes left "
+            "out): take a tokenizer that does, or --tokenizer bpe"
+        )
+    return tokenizer
+
+
+def _read(path: Path) -> tuple[str, tokenizers.Tokenizer]:
+    """The type of the model in a file, and the tokenizer as its library reads it."""
     try:
         text = path.read_text(encoding="utf-8")
-        model_type = json.loads(text)["model"]["type"]
-        backend = tokenizers.Tokenizer.from_str(text)
+        return json.loads(text)["model"]["type"], tokenizers.Tokenizer.from_str(text)
     except FileNotFoundError:
         raise TokenizerError(f"no tokenizer at {path}: `storyloom prepare` makes one") from None
     except Exception as error:  # the library raises bare Exception for a file it cannot read
         raise TokenizerError(f"cannot read the tokenizer {path}: {error}") from None
-    for kind in _KINDS_OF_FILE:
-        if kind.model_type == model_type:
-            try:
-                return kind(backend)
-            except (KeyError, IndexError):
-                raise TokenizerError(f"{path} holds a {model_type} of another alphabet, or with ids left out") from None
-    raise TokenizerError(f"{path} holds a {model_type} tokenizer: only BPE and WordLevel (characters) can be used")

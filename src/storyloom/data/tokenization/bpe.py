@@ -23,8 +23,6 @@ class BPETokenizer(Tokenizer):
     'the cät'
     """
 
-    model_type = "BPE"
-
     @classmethod
     def train(cls, stories: Iterable[str], vocab_size: int) -> Self:
         """Learn the merges from some stories; `vocab_size` counts 256 bytes, the end-of-text token and the merges."""
@@ -49,6 +47,9 @@ class BPETokenizer(Tokenizer):
         for token, i in self._backend.get_vocab(with_added_tokens=False).items():
             if i != self.eot:
                 spelled[i] = bytes(byte_of[character] for character in token)
+        for i, added in self._backend.get_added_tokens_decoder().items():
+            if not added.special:  # found in texts as it stands, whatever the merges
+                spelled[i] = added.content.encode("utf-8")
         return spelled
 
 

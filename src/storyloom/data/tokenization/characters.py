@@ -19,8 +19,6 @@ class CharTokenizer(Tokenizer):
     ([2, 3], 'ab', ['c'])
     """
 
-    model_type = "WordLevel"
-
     @classmethod
     def train(cls, stories: Iterable[str], vocab_size: int) -> Self:
         """Collect the characters of some stories; `vocab_size` is not asked for, the text decides."""

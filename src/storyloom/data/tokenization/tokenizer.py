@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import tokenizers
 
@@ -19,10 +19,10 @@ EOT = "<|endoftext|>"
 class Tokenizer:
     """Text to token ids and back. Subclasses say how to train one and which bytes each token stands for."""
 
-    model_type: ClassVar[str]  # how the `tokenizers` library names this kind of model in its JSON
-
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         backend.encode_special_tokens = True  # the literal end-of-text in a text is ordinary text; not kept in the JSON
+        backend.no_truncation()  # a story is encoded whole, whatever the file was made for
+        backend.no_padding()
         self._backend = backend
         eot = backend.token_to_id(EOT)
         if eot is None:
