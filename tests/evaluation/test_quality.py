@@ -91,7 +91,7 @@ def test_log_probabilities_equal_full_forwards(block: int, prompt: str, penalty:
     teller, options = make_teller(block), {"seed": 7, "max_new_tokens": 29, "repetition_penalty": penalty}
     ids = [teller.tokenizer.eot, *teller.tokenizer.encode(prompt)]
     lengths = set()
-    for quality in compare_strategies(teller, prompt, num_stories=5, **options):
+    for quality in compare_strategies(teller, prompt, num_stories=3, **options):
         stories = told_ids(teller, prompt, quality, **options)
         lengths |= set(map(len, stories))
         told = [story if len(story) == 29 else [*story, teller.tokenizer.eot] for story in stories]
@@ -104,18 +104,18 @@ def test_log_probabilities_equal_full_forwards(block: int, prompt: str, penalty:
 
 def test_whole_stories_have_the_likelihood_that_evaluation_measures() -> None:
     """Without a prompt, within the block, and ended: each strategy's stories are scored as validation stories are."""
-    teller, whole = make_teller(block=211), 0
-    for seed in range(3):
-        options = {"seed": seed, "max_new_tokens": 199}
+    teller, whole = make_teller(block=127), 0
+    for seed in range(2):
+        options = {"seed": seed, "max_new_tokens": 113}
         for quality in compare_strategies(teller, num_stories=3, **options):
             told = told_ids(teller, "", quality, **options)
-            if max(map(len, told)) < 199:
+            if max(map(len, told)) < 113:
                 whole += 1
                 stories = [EncodedStory("x", np.array(ids, np.int64)) for ids in told]
                 measured = measure_likelihood(teller.model, stories, teller.tokenizer.eot)
                 assert quality.log_probability == pytest.approx(-measured.nats_per_token, rel=1e-5)
                 assert quality.tokens == measured.tokens.sum()
-    assert whole > 5
+    assert whole > 3
 
 
 def test_the_stories_are_those_that_each_strategy_tells() -> None:
