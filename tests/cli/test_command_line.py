@@ -4,6 +4,7 @@ import errno
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -11,14 +12,15 @@ import storyloom
 from storyloom.cli import main
 from storyloom.errors import RunError
 
-TOLD = ["--max-new-tokens", "--num-stories", "--seed", "--json"]
 OPTIONS = {
-    "demo": ["--minutes", "--out"],
-    "tell": ["PROMPT", "--model", "--checkpoint", "--strategy", "--temperature", "--top-k", "--top-p", *TOLD],
-    "prepare": ["SOURCE", "--out", "--preset", "--tokenizer", "--vocab-size", "--val", "--val-fraction", "--limit-mb"],
-    "train": ["--data", "--out", "--preset", "--config", "--set", "--minutes", "--resume"],
-    "evaluate": ["RUN", "--data", "--text", "--checkpoint", "--json"],
-    "presets": ["NAME"],
+    "demo": "--minutes --out",
+    "tell": "PROMPT --model --checkpoint --strategy --temperature --top-k --top-p --min-p --beams --length-penalty "
+    "--repetition-penalty --max-new-tokens --num-stories --seed --json",
+    "prepare": "SOURCE --out --preset --tokenizer --vocab-size --val --val-fraction --limit-mb --column --clean "
+    "--strict-characters --workers",
+    "train": "--data --out --preset --config --set --minutes --init --resume",
+    "evaluate": "RUN --data --text --checkpoint --json",
+    "presets": "NAME --settings",
 }
 
 
@@ -36,7 +38,7 @@ def test_help_of_a_verb_names_its_options(command, verb, monkeypatch):
     outcome = command(verb, "--help")
     assert (outcome.status, outcome.err) == (0, "")
     assert f"Usage: storyloom {verb} " in outcome.out
-    assert [option for option in OPTIONS[verb] if option not in outcome.out] == []
+    assert [option for option in OPTIONS[verb].split() if option not in outcome.out] == []
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def test_help_of_a_verb_names_its_options(command, verb, monkeypatch):
         (["prepre"], ["'prepre'", "Did you mean 'prepare'", "see `storyloom --help`"]),
         (["zzz"], ["'zzz'", "see `storyloom --help`"]),
         (["--hlep"], ["--hlep", "--help"]),
-        (["--version"], ["--version", "see `storyloom --help`"]),
+        (["--versions"], ["--versions", "--version", "see `storyloom --help`"]),
     ],
 )
 def test_mistyped_words(refused, words, fragments):
@@ -113,3 +115,8 @@ def test_ctrl_c_ends_with_130_and_the_run_can_go_on(workspace, tmp_path):
     assert rest.endswith(f"\nstoryloom: interrupted; to go on: storyloom train --out '{out}' --resume\n")
     assert "Traceback" not in rest
     assert (out / "checkpoints" / "last" / "manifest.json").is_file()
+
+
+def test_the_version_is_the_installed_one(command):
+    outcome = command("--version")
+    assert (outcome.status, outcome.out, outcome.err) == (0, f"storyloom {version('storyloom')}\n", "")

@@ -19,11 +19,21 @@ def test_prints_one_that_can_be_used(command, name):
     assert Config(**tomllib.loads(outcome.out)).model.n_layer >= 3
 
 
+def test_lists_every_setting(command):
+    outcome = command("presets", "--settings")
+    assert outcome.status == 0
+    listed = [line.split(" = ")[0] for line in outcome.out.splitlines() if not line.startswith(" ")]
+    groups = Config().model_dump()
+    assert listed == [f"{group}.{name}" for group, settings in groups.items() for name in settings]
+    assert "train.precision = auto\n    One of auto, fp32, bf16, fp16. Arithmetic of" in outcome.out
+
+
 @pytest.mark.parametrize(
     ("words", "fragments"),
     [
         (["laptob"], ["'laptob'", "did you mean 'laptop'?", "tiny"]),
         (["../presets/laptop"], ["unknown preset", "laptop, tiny"]),
+        (["laptop", "--settings"], ["--settings", "leave laptop out"]),
         (["laptop", "tiny"], ["unexpected extra argument", "tiny", "see `storyloom presets --help`"]),
     ],
 )

@@ -41,6 +41,24 @@ def test_an_unknown_name_inside_a_group_is_named_with_its_group():
     assert "train.sed: did you mean 'seed'?" in complaint(Config, train={"sed": 3})
 
 
+@pytest.mark.parametrize(
+    ("group", "values"),
+    [(ModelConfig, {"n_layer": True}), (TrainConfig, {"patience": False}), (TrainConfig, {"max_epochs": True})],
+)
+def test_a_flag_is_no_number(group, values):
+    """True passed for 1."""
+    assert "is a flag: give a number" in complaint(group, **values)
+
+
+def test_a_flag_that_has_a_third_choice():
+    """The error named the branch of the union, `train.bool`."""
+    assert [TrainConfig(compile=value).compile for value in (True, False, "auto")] == [True, False, "auto"]
+    message = complaint(TrainConfig, compile="autp")
+    assert message == (
+        "train.compile = 'autp' is not one of its choices: did you mean 'auto'? Known: auto, false, true"
+    )
+
+
 def test_a_choice_offers_the_nearest():
     message = complaint(ModelConfig, norm="layer_norm")
     assert message.startswith("model.norm = 'layer_norm' is not one of its choices: did you mean 'layernorm'?")

@@ -229,6 +229,11 @@ def test_no_limit_is_refused_and_leaves_nothing(tmp_path, tiny_file, short_data)
         ({"preset": "tiny", "minutes": -3.0}, ConfigError, "--minutes -3"),
         ({"preset": "tiny", "minutes": math.inf}, ConfigError, "--minutes inf"),
         ({"preset": "tiny", "settings": ["train.sed=3"]}, ConfigError, "did you mean 'seed'"),
+        (
+            {"preset": "tiny", "settings": ["model.vocab_size=89"]},
+            ConfigError,
+            "model.vocab_size = 89, but the tokenizer",
+        ),
         ({"preset": "tiny", "settings": ["model.block_size=60000"]}, DataError, "too small for one row"),
     ],
 )
@@ -244,6 +249,17 @@ def test_data_made_otherwise_is_noted_and_holds(tmp_path, tiny_file, short_data,
     run = train(short_data, out=tmp_path / "R", config=tiny_file, settings=["train.max_steps=1"])
     assert "data.vocab_size = 307" in capsys.readouterr().err
     assert run.config.data.vocab_size == run.config.model.vocab_size == 283
+
+
+def test_settings_of_the_users_own_that_the_data_contradicts_are_noted(tmp_path, tiny_file, short_data, capsys):
+    """`--set data.clean=true` was overridden by the data without a word."""
+    settings = ["train.max_steps=3", "data.clean=true", "data.val_fraction=0.15", "data.rows=padded"]
+    run = train(short_data, out=tmp_path / "R", config=tiny_file, settings=settings)
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 2
+    assert "data.vocab_size = 307" in notes[0]
+    assert "data.clean = True" in notes[1]
+    assert (run.config.data.clean, run.config.data.rows) == (False, "padded")
 
 
 def test_a_folder_that_is_there_is_refused_without_resume(tmp_path, tiny_file, short_data, finished):

@@ -8,7 +8,8 @@ after Ctrl-C.
 import os
 import sys
 from contextlib import suppress
-from typing import Any, TextIO
+from importlib import metadata
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -24,14 +25,28 @@ def build_app() -> typer.Typer:
     """All verbs, in the order of the help page."""
     app = typer.Typer(
         name="storyloom",
-        help="Train, look into and ship small GPT story models, from scratch, on a laptop.",
         add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback()(_program)
     for verb in (demo.demo, tell.tell, prepare.prepare, train.train, evaluate.evaluate, presets.presets):
         app.command()(verb)
     return app
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"storyloom {metadata.version('storyloom')}")
+        raise typer.Exit
+
+
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Train, look into and ship small GPT story models, from scratch, on a laptop."""
 
 
 def main(arguments: list[str] | None = None) -> None:

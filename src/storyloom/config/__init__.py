@@ -3,6 +3,7 @@
 from storyloom.config.loading import (
     apply_settings,
     describe_presets,
+    describe_settings,
     load_config,
     load_preset,
     preset_names,
@@ -18,6 +19,7 @@ __all__ = [
     "TrainConfig",
     "apply_settings",
     "describe_presets",
+    "describe_settings",
     "load_config",
     "load_preset",
     "preset_names",

@@ -15,7 +15,7 @@ from typing import Any
 
 import tomli_w
 
-from storyloom.config.schema import Config
+from storyloom.config.schema import Config, choices_of
 from storyloom.errors import ConfigError, nearest
 from storyloom.files import write_text
 
@@ -43,6 +43,23 @@ def preset_text(name: str) -> str:
 def describe_presets() -> dict[str, str]:
     """Each preset's name and the first line of its claim."""
     return {name: preset_text(name).splitlines()[0].lstrip("# ") for name in preset_names()}
+
+
+def describe_settings() -> dict[str, str]:
+    """Each setting as `GROUP.NAME = DEFAULT`, and its meaning, with all choices where there are only so many.
+
+    >>> describe_settings()["train.seed = 1337"]
+    'Seed of the initial weights, the order of the data and dropout.'
+    """
+    described = {}
+    for group, settings in Config():
+        for name, field in type(settings).model_fields.items():
+            default = getattr(settings, name)
+            shown = NONE if default is None else str(default).lower() if isinstance(default, bool) else default
+            choices = choices_of(field.annotation)
+            meaning = f"One of {', '.join(choices)}. {field.description}" if choices else str(field.description)
+            described[f"{group}.{name} = {shown}"] = " ".join(meaning.split())
+    return described
 
 
 def load_preset(name: str) -> Config:

@@ -4,7 +4,8 @@ Knows what each value may be and which combinations are impossible; knows nothin
 parts that the names choose. Each part of the house is handed its own group only.
 """
 
-from typing import Any, Literal, Self, get_args
+from itertools import chain
+from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,7 +20,7 @@ class Settings(BaseModel):
 
     >>> DataConfig(vocab_sice=512)
     Traceback (most recent call last):
-    storyloom.errors.ConfigError: unknown setting data.vocab_sice: did you mean 'vocab_size'? Known: limit_mb, rows, ...
+    storyloom.errors.ConfigError: unknown setting data.vocab_sice: did you mean 'vocab_size'? Known: clean, column, ...
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
@@ -29,6 +30,17 @@ class Settings(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise ConfigError(_one_line(type(self), error)) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_flags_for_numbers(cls, values: Any) -> Any:
+        """True would pass for 1."""
+        for name, value in values.items() if isinstance(values, dict) else ():
+            kind = cls.model_fields[name].annotation if name in cls.model_fields else None
+            kinds = {kind, *get_args(kind)}
+            if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
+                raise ValueError(f"{_GROUPS[cls.__name__]}.{name} = {str(value).lower()} is a flag: give a number")
+        return values
 
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated anew."""
@@ -208,7 +220,7 @@ class Config(Settings):
 def _one_line(model: type[BaseModel], error: ValidationError) -> str:
     """The first of pydantic's complaints as: what, got, limit, next step."""
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
+    path = [str(part) for part in first["loc"] if part not in ("bool", "literal['auto']")]  # branches of a union
     owner, field = _owner(model, path)
     group = _GROUPS.get(owner.__name__)
     name = ".".join([group, *path[-1:]] if group and path else path) or (group or "settings")
@@ -216,14 +228,27 @@ def _one_line(model: type[BaseModel], error: ValidationError) -> str:
         return f"unknown setting {name}: {nearest(path[-1], owner.model_fields)}"
     if first["type"] == "value_error":
         return f"impossible settings: {first.get('ctx', {}).get('error')}"  # our own validators, already in one line
-    if first["type"] == "literal_error":
-        choices = [str(choice) for choice in get_args(owner.model_fields[field].annotation)]
+    if choices := choices_of(owner.model_fields[field].annotation):
         return f"{name} = {first['input']!r} is not one of its choices: {nearest(str(first['input']), choices)}"
     message = first["msg"][0].lower() + first["msg"][1:]
     return f"{name} = {first['input']!r}: {message}"
 
 
 _GROUPS = {"DataConfig": "data", "ModelConfig": "model", "TrainConfig": "train"}
+
+
+def choices_of(annotation: Any) -> list[str]:
+    """All values of a setting that has only so many, as they are written in TOML; none where it takes others.
+
+    >>> choices_of(Rows), choices_of(bool | Literal["auto"]), choices_of(int | None)
+    (['stream', 'padded'], ['true', 'false', 'auto'], [])
+    """
+    if annotation is bool:
+        return ["true", "false"]
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    parts = [choices_of(part) for part in get_args(annotation)]
+    return list(chain.from_iterable(parts)) if all(parts) else []
 
 
 def _owner(model: type[BaseModel], path: list[str]) -> tuple[type[BaseModel], str]:

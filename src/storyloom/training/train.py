@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,10 +13,10 @@ import torch
 
 from storyloom.config import Config, DataConfig, save_config
 from storyloom.data import Data, prepare
-from storyloom.errors import RunError
+from storyloom.errors import ConfigError, RunError
 from storyloom.evaluation import evaluate
 from storyloom.files import is_vacant, recover_folder
-from storyloom.runtime import Run, choose_runtime, load_checkpoint, save_checkpoint
+from storyloom.runtime import Run, Runtime, choose_runtime, load_checkpoint, save_checkpoint
 from storyloom.runtime.checkpoint import Checkpoint
 from storyloom.runtime.run import CHECKPOINTS
 from storyloom.training.budget import make_plan
@@ -119,25 +120,12 @@ def _start(
     request: Request, config: Config, data: Data, folder: Path, started: float, listener: Listener | None
 ) -> Run:
     """Resolve everything and lay out a run folder; nothing is written before all of it is known to be possible."""
-    notes = _differences(config, data)
-    made = data.manifest["settings"]
-    config = config.with_(
-        data=config.data.with_(**made),
-        model=config.model.with_(vocab_size=data.tokenizer.vocab_size),
-    )
-    runtime = choose_runtime(config.train)
-    plan = make_plan(config, data, runtime, request.minutes, started)
-    resolved = config.with_(
-        train=config.train.with_(
-            max_steps=plan.max_steps, compile=plan.compile, precision=runtime.precision, threads=runtime.threads
-        )
-    )
+    notes = _differences(config, data, request.settings)
+    resolved, runtime = _resolve(request, config, data, started)
     beginning = _begin_from(request.init, Trainer(resolved, data, runtime)) if request.init else None
-    if plan.max_steps <= config.train.warmup_steps:
-        notes.append(
-            f"all {plan.max_steps} updates lie in the warm-up of {config.train.warmup_steps}: allow more, or lower "
-            "train.warmup_steps"
-        )
+    steps, warmup = resolved.train.max_steps, resolved.train.warmup_steps
+    if steps is not None and steps <= warmup:
+        notes.append(f"all {steps} updates lie in the warm-up of {warmup}: allow more, or lower train.warmup_steps")
     for note in notes:
         _note(listener, note)
     folder.mkdir(parents=True, exist_ok=True)
@@ -157,13 +145,33 @@ def _start(
     return Run(folder)
 
 
+def _resolve(request: Request, config: Config, data: Data, started: float) -> tuple[Config, Runtime]:
+    """Fill in what the data, the machine and a probe decide."""
+    if request.init is not None and request.init.tokenizer.fingerprint != data.tokenizer.fingerprint:
+        raise RunError(
+            f"{data.path} was prepared with another tokenizer than {request.init.path}: prepare it with "
+            f"--tokenizer {request.init.path / 'tokenizer.json'}"
+        )
+    if config.model.vocab_size not in (None, data.tokenizer.vocab_size):
+        raise ConfigError(
+            f"model.vocab_size = {config.model.vocab_size}, but the tokenizer of {data.path} has "
+            f"{data.tokenizer.vocab_size} entries: leave it out, as it comes from the data"
+        )
+    config = config.with_(
+        data=config.data.with_(**data.manifest["settings"]),
+        model=config.model.with_(vocab_size=data.tokenizer.vocab_size),
+    )
+    runtime = choose_runtime(config.train)
+    plan = make_plan(config, data, runtime, request.minutes, started)
+    runtime = replace(runtime, compile=plan.compile)
+    train = config.train.with_(
+        max_steps=plan.max_steps, compile=plan.compile, precision=runtime.precision, threads=runtime.threads
+    )
+    return config.with_(train=train), runtime
+
+
 def _begin_from(init: Run, trainer: Trainer) -> Checkpoint:
     """The checkpoint of step 0 with another run's best weights, so that the new run does not need that one again."""
-    if init.tokenizer.fingerprint != trainer.data.tokenizer.fingerprint:
-        raise RunError(
-            f"{trainer.data.path} was prepared with another tokenizer than {init.path}: prepare it with "
-            f"--tokenizer {init.path / 'tokenizer.json'}"
-        )
     folder = init.checkpoint_folder("best")
     trainer.begin_with(load_checkpoint(folder).weights, folder)
     return trainer.checkpoint()
@@ -207,11 +215,12 @@ def _note(listener: Listener | None, text: str) -> None:
         listener({"kind": "note", "step": 0, "text": text})
 
 
-def _differences(config: Config, data: Data) -> list[str]:
-    """Where the data was made otherwise than the configuration asks for."""
+def _differences(config: Config, data: Data, settings: Sequence[str]) -> list[str]:
+    """Where the data was made otherwise than a preset's tokenizer, or any of the user's own settings, ask for."""
     made = data.manifest["settings"]
+    own = {setting.partition("=")[0].strip().removeprefix("data.") for setting in settings}
     return [
         f"the configuration asks for data.{name} = {asked}, {data.path} was prepared with {made[name]}, which holds"
-        for name, asked in config.data.model_dump(include={"tokenizer", "vocab_size"}).items()
-        if made[name] != asked and (name == "tokenizer" or made["tokenizer"] == "bpe")  # else nobody asked for a size
+        for name, asked in config.data.model_dump(include={"tokenizer", "vocab_size", *own} & made.keys()).items()
+        if made[name] != asked and (name != "vocab_size" or made["tokenizer"] == "bpe")  # else nobody asked for a size
     ]
