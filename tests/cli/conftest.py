@@ -3,9 +3,12 @@
 import hashlib
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 import storyloom
@@ -65,18 +68,39 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "endless.toml": TINY.replace("max_steps = 5\n", ""),
         "broken.toml": "[train\nmax_steps = 5",
         "misspelt.toml": TINY.replace("[train]", "[trian]"),
+        "broken.jsonl": '{"text": "a"}\n\n{"text": ',
+        "columns.jsonl": '{"story": "a", "title": "b"}\n',
+        "numbers.jsonl": '{"text": "a"}\n{"text": 7}\n',
+        "list.jsonl": '["a"]\n',
+        "surrogate.jsonl": '{"text": "\\ud800"}\n',
+        "nulls.jsonl": '{"text": null}\n',
+        "fake.parquet": "no parquet",
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "latin.txt").write_bytes("one\ntwo\nthr\xe9e\n".encode("latin-1"))
     (folder / "latin.toml").write_bytes("# \xe9\n".encode("latin-1"))
+    (folder / "latin.jsonl").write_bytes('{"text": "a"}\n{"text": "\xe9"}\n'.encode("latin-1"))
+    pyarrow.parquet.write_table(pyarrow.table({"title": ["a"], "text": [7]}), folder / "numbers.parquet")
     (folder / "emptydir").mkdir()
     story_data = storyloom.prepare("storybook", out=folder / "D", vocab_size=307, limit_mb=0.05)
     char_data = storyloom.prepare(folder / "many.txt", out=folder / "D-char", tokenizer="char")
     storyloom.prepare(folder / "small.txt", out=folder / "D-small", tokenizer="char", val_fraction=0.3)
     for data, out in ((story_data, "R"), (char_data, "R-char")):
         storyloom.train(data, out=folder / out, config=folder / "tiny.toml", progress=False)
+    _copy_as_if_newer(folder / "R", folder / "R-newer", ("n_head =", "n_heads ="))
+    _copy_as_if_newer(folder / "R", folder / "R-format", ("format = 1", "format = 2"))
     return folder
+
+
+def _copy_as_if_newer(run: Path, copy: Path, change: tuple[str, str]) -> None:
+    """A run as a version to come may leave it."""
+    shutil.copytree(run, copy)
+    config = (copy / "config.toml").read_text(encoding="utf-8")
+    for old, new in (change, (f'storyloom = "{version("storyloom")}"', 'storyloom = "99.0"')):
+        assert config.count(old) == 1
+        config = config.replace(old, new)
+    (copy / "config.toml").write_text(config, encoding="utf-8")
 
 
 @pytest.fixture

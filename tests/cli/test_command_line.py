@@ -42,20 +42,6 @@ def test_help_of_a_verb_names_its_options(command, verb, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "fragments"),
-    [
-        (["prepre"], ["'prepre'", "Did you mean 'prepare'", "see `storyloom --help`"]),
-        (["zzz"], ["'zzz'", "see `storyloom --help`"]),
-        (["--hlep"], ["--hlep", "--help"]),
-        (["--versions"], ["--versions", "--version", "see `storyloom --help`"]),
-    ],
-)
-def test_mistyped_words(refused, words, fragments):
-    message = refused(*words)
-    assert [fragment for fragment in fragments if fragment not in message] == [], message
-
-
-@pytest.mark.parametrize(
     ("error", "status", "message"),
     [
         (RunError("two\nlines"), 2, "two lines"),

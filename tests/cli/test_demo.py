@@ -1,7 +1,5 @@
 from pathlib import Path
 
-import pytest
-
 import storyloom.demo
 from storyloom.demo import Demo
 from storyloom.runtime import Run
@@ -26,22 +24,6 @@ def test_shows_what_was_made_and_found(command, workspace, monkeypatch, tmp_path
     assert outcome.out.count("  one leaves it at ") == 5
     assert "exact limit " in outcome.out
     assert outcome.out.endswith(f"\nplot: P.png\nmore stories: storyloom tell --model {workspace / 'R'}\n")
-
-
-@pytest.mark.parametrize(
-    ("words", "fragments"),
-    [
-        (["--out", "D"], ["D exists already", "--out", "remove it"]),
-        (["--out", "afile"], ["afile exists already"]),
-        (["--minutes", "0", "--out", "X"], ["--minutes 0", "above 0", "--minutes 2"]),
-        (["--minutes", "nan", "--out", "X"], ["--minutes nan", "finite"]),
-        (["--minutes", "two"], ["'--minutes'", "(got 'two')", "see `storyloom demo --help`"]),
-    ],
-)
-def test_refusals(refused, words, fragments):
-    """With --minutes 0 the data was prepared all the same, and was in the way of the next try."""
-    message = refused("demo", *words)
-    assert [fragment for fragment in fragments if fragment not in message] == [], message
 
 
 def test_ctrl_c_names_the_run_to_go_on_with(command, copied, tmp_path, monkeypatch):

@@ -17,28 +17,6 @@ KEYS = [
     "text_sha256",
 ]
 
-REFUSALS = {
-    "no run": ([], ["Missing argument 'RUN'", "see `storyloom evaluate --help`"]),
-    "no such run": (["nope"], ["nope does not exist", "storyloom train --out"]),
-    "a folder that is no run": (["D"], ["D is no run folder", "config.toml"]),
-    "unknown checkpoint": (["R", "--checkpoint", "first"], ["'first'", "best, last"]),
-    "no such data": (["R", "--data", "nope"], ["nope is no data folder", "storyloom prepare"]),
-    "another tokenizer": (["R", "--data", "D-char"], ["D-char", "another tokenizer than R", "--text"]),
-    "data and text": (["R", "--data", "D", "--text", "many.txt"], ["--data and --text contradict each other"]),
-    "missing text": (["R", "--text", "nope.txt"], ["nope.txt"]),
-    "empty text": (["R", "--text", "empty.txt"], ["empty.txt holds no story"]),
-    "white space": (["R", "--text", "white.txt"], ["white.txt holds no story"]),
-    "not UTF-8": (["R", "--text", "latin.txt"], ["latin.txt is not UTF-8", "line 3"]),
-    "the storybook as a file": (["R", "--text", "storybook"], ["storybook"]),
-    "as JSON": (["R", "--text", "empty.txt", "--json"], ["empty.txt holds no story"]),
-}
-
-
-@pytest.mark.parametrize(("words", "fragments"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_refusals(refused, words, fragments):
-    message = refused("evaluate", *words)
-    assert [fragment for fragment in fragments if fragment not in message] == [], message
-
 
 def test_the_runs_own_data_gone(refused, copied):
     run = copied("R")

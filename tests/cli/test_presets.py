@@ -26,17 +26,3 @@ def test_lists_every_setting(command):
     groups = Config().model_dump()
     assert listed == [f"{group}.{name}" for group, settings in groups.items() for name in settings]
     assert "train.precision = auto\n    One of auto, fp32, bf16, fp16. Arithmetic of" in outcome.out
-
-
-@pytest.mark.parametrize(
-    ("words", "fragments"),
-    [
-        (["laptob"], ["'laptob'", "did you mean 'laptop'?", "tiny"]),
-        (["../presets/laptop"], ["unknown preset", "laptop, tiny"]),
-        (["laptop", "--settings"], ["--settings", "leave laptop out"]),
-        (["laptop", "tiny"], ["unexpected extra argument", "tiny", "see `storyloom presets --help`"]),
-    ],
-)
-def test_refusals(refused, words, fragments):
-    message = refused("presets", *words)
-    assert [fragment for fragment in fragments if fragment not in message] == [], message

@@ -93,8 +93,8 @@ def prepare(
     }
     base = load_preset(preset).data if isinstance(preset, str) else preset or DataConfig()
     settings = base.with_(**{name: value for name, value in given.items() if value is not None})
-    train_tokenizer(settings.tokenizer, (), settings.vocab_size)  # what is impossible is said before all is read
     _refuse_contradictions(settings.tokenizer, vocab_size, val, val_fraction, workers)
+    train_tokenizer(settings.tokenizer, (), settings.vocab_size)  # what is impossible is said before all is read
     folder = Path(out)
     if not is_vacant(folder):
         raise DataError(f"{folder} exists already: choose another --out, or remove it first")
