@@ -9,7 +9,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,20 +81,52 @@ def test_closing_early_ends_the_workers():
 
 
 ENDLESS = """
-import time
+import sys, time
 from storyloom.data.parallel import ordered_map
+
+def items():
+    for seconds in (0, 0, *[float(sys.argv[1])] * 99):
+        print("item", flush=True)
+        yield seconds
+
 if __name__ == "__main__":
-    for result in ordered_map(time.sleep, [0, 0, 1000, 1000], workers=2):
-        print("working", flush=True)
+    for result in ordered_map(time.sleep, items(), workers=2):
+        print("done", flush=True)
 """
 
 
+@contextmanager
+def endless(folder: Path, seconds: float) -> Iterator[subprocess.Popen]:
+    """A process with two workers that need so long for each of many items, in a group of its own."""
+    (folder / "endless.py").write_text(ENDLESS)
+    with subprocess.Popen(
+        [sys.executable, folder / "endless.py", str(seconds)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as parent:
+        try:
+            yield parent
+        finally:
+            parent.kill()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="processes there do not share the pipe that tells of their end")
-def test_workers_end_with_a_killed_parent(tmp_path: Path):
+def test_workers_end_with_a_killed_parent(tmp_path):
     """The output is at its end only when every process that might write to it is gone."""
-    (tmp_path / "endless.py").write_text(ENDLESS)
-    with subprocess.Popen([sys.executable, tmp_path / "endless.py"], stdout=subprocess.PIPE) as parent:
-        assert parent.stdout
-        assert parent.stdout.readline() == b"working\n"
+    with endless(tmp_path, seconds=1000) as parent:
+        assert "done\n" in iter(parent.stdout.readline, "")
         parent.kill()
-        assert parent.communicate(timeout=60)[0] in (b"", b"working\n")
+        assert "Traceback" not in parent.communicate(timeout=60)[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C there is no signal to a group")
+def test_workers_do_not_answer_ctrl_c(tmp_path):
+    """While they were starting they once printed a traceback each; only the parent is to say something."""
+    with endless(tmp_path, seconds=0.1) as parent:
+        assert "item\n" in iter(parent.stdout.readline, "")
+        time.sleep(0.1)
+        os.killpg(parent.pid, signal.SIGINT)
+        said = parent.communicate(timeout=60)[1]
+    assert said.count("Traceback") == said.count("KeyboardInterrupt\n") == 1

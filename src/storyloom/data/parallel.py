@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from storyloom.errors import DataError
@@ -55,7 +56,8 @@ def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) ->
     in_flight = deque()
     try:
         for item in items:
-            in_flight.append(pool.submit(_work, item))
+            with _sheltered_from_ctrl_c():  # submitting starts a process where all are at work
+                in_flight.append(pool.submit(_work, item))
             if len(in_flight) >= IN_FLIGHT * workers:
                 yield in_flight.popleft().result()
         while in_flight:
@@ -69,6 +71,19 @@ def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) ->
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _sheltered_from_ctrl_c() -> Iterator[None]:
+    """Processes started meanwhile never see Ctrl-C, which is their parent's to handle; it gets it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _function: Callable[[Any], Any]  # of a worker process
 
 
@@ -77,7 +92,7 @@ def _begin(function: Callable[[Any], Any]) -> None:
     global _function
     _function = function
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for where they could not be sheltered from it
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
