@@ -83,7 +83,7 @@ def test_cleaning_is_reported(command, tmp_path):
     assert (outcome.status, outcome.err) == (0, "")
     assert outcome.out.startswith(
         "cleaning: 8 stories read; 2 repaired, 1 tidied, 1 dropped empty, 1 dropped duplicate\n"
-        "1 stories of validation kept out of training\n"
+        "kept out of training, as validation has them too: 1 stories\n"
         "training: 4 stories, "
     )
     strict = command("prepare", tmp_path / "a.jsonl", "--out", tmp_path / "Y", *words[:-2], "--strict-characters")

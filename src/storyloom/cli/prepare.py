@@ -1,7 +1,7 @@
 """`storyloom prepare`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -68,7 +68,7 @@ def prepare(
     typer.echo(f"tokenizer: {data.tokenizer.vocab_size:,} tokens; written to {data.path}")
 
 
-def describe_corpus(counts: dict[str, Any]) -> list[str]:
+def describe_corpus(counts: dict[str, int]) -> list[str]:
     """What cleaning changed and dropped, and what stood on both sides, in a line each; none where there is nothing."""
     lines = []
     if "repaired" in counts:
@@ -76,5 +76,5 @@ def describe_corpus(counts: dict[str, Any]) -> list[str]:
         found = [f"{counts[step]:,} {step.replace('_', ' ')}" for step in steps if step in counts]
         lines.append(f"cleaning: {counts['read']:,} stories read; {', '.join(found)}")
     if counts["on_both_sides"]:
-        lines.append(f"{counts['on_both_sides']:,} stories of validation kept out of training")
+        lines.append(f"kept out of training, as validation has them too: {counts['on_both_sides']:,} stories")
     return lines

@@ -128,14 +128,14 @@ class Parquet:
         try:
             return read(*arguments)
         except (self._arrow.ArrowException, OSError, UnicodeDecodeError) as error:
-            reason = str(error).splitlines()[0]
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise DataError(
                 f"cannot read {self._path} as a Parquet file: {reason}; download or write it again"
             ) from None
 
     def _check(self, schema: Any) -> None:
         check_column(self._column, schema.names, str(self._path))
-        kind = schema.field(self._column).type
+        kind = schema.field(schema.names.index(self._column)).type  # by its place, since names may be repeated
         if self._arrow.types.is_dictionary(kind):
             kind = kind.value_type
         if not any(is_kind(kind) for is_kind in self._text_kinds()):
