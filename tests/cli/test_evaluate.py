@@ -76,3 +76,18 @@ def test_what_cannot_be_compared_is_marked(command, tmp_path):
     (tmp_path / "x.txt").write_text("ñandú", encoding="utf-8")
     outcome = command("evaluate", "R-char", "--text", tmp_path / "x.txt")
     assert "(not comparable: the text has characters the tokenizer does not know)" in outcome.out
+
+
+def test_why_figures_cannot_be_compared_is_said(command, tmp_path):
+    """Cleaned text was said to have characters that the tokenizer does not know."""
+    texts = [f"In year {i}  a cat met {i * i} dogs." for i in range(31)]
+    (tmp_path / "a.txt").write_text("\n<|endoftext|>\n".join(texts), encoding="utf-8")
+    data = tmp_path / "D"
+    assert (
+        command("prepare", tmp_path / "a.txt", "--clean", "--tokenizer", "R/tokenizer.json", "--out", data).status == 0
+    )
+    shown = command("evaluate", "R", "--data", data).out
+    assert "bits/byte (not comparable: cleaning changed or dropped " in shown
+    (tmp_path / "b.txt").write_text("a ñandú", encoding="utf-8")
+    shown = command("evaluate", "R-char", "--text", tmp_path / "b.txt").out
+    assert "(not comparable: the text has characters the tokenizer does not know)" in shown

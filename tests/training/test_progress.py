@@ -95,11 +95,11 @@ def test_evaluations_say_whether_they_are_the_best(monkeypatch):
     assert screen.getvalue() == f"{said}  (best so far)\n{said}\n"
 
 
-@pytest.mark.parametrize(("comparable", "remark"), [(True, ""), (False, " (not comparable: unknown characters)")])
+@pytest.mark.parametrize(("comparable", "remark"), [(True, ""), (False, " (not comparable: for a reason)")])
 def test_the_end_names_the_figures(monkeypatch, comparable, remark):
     line, screen = show(monkeypatch, is_terminal=False)
     row = {"kind": "final", "minutes": 7.25, "stories": 13, "nats_per_token": 1.5, "bits_per_byte": 0.75}
-    line(row | {"bits_per_byte_stderr": 0.0125, "comparable": comparable})
+    line(row | {"bits_per_byte_stderr": 0.0125, "comparable": comparable, "why_not_comparable": "for a reason"})
     assert screen.getvalue() == (
         "done in 7.25 minutes: all 13 validation stories, checkpoint best: "
         f"1.5000 nats/token, 0.7500 +- 0.0125 bits/byte{remark}\n"

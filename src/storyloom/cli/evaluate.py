@@ -35,7 +35,7 @@ def describe(figures: dict[str, Any]) -> str:
         f"{figures['bits_per_byte']:.4f} +- {figures['bits_per_byte_stderr']:.4f} bits/byte",
     ]
     if not figures["comparable"]:
-        lines[-1] += " (not comparable: the text has characters the tokenizer does not know)"
+        lines[-1] += f" (not comparable: {figures['why_not_comparable']})"
     if "limit_bits_per_byte" in figures:
         lines.append(
             f"exact limit {figures['limit_bits_per_byte']:.4f} bits/byte: the gap is "

@@ -71,7 +71,7 @@ def _eval_sentence(row: dict[str, Any]) -> str:
 
 
 def _final_sentence(row: dict[str, Any]) -> str:
-    comparable = "" if row["comparable"] else " (not comparable: unknown characters)"
+    comparable = "" if row["comparable"] else f" (not comparable: {row['why_not_comparable']})"
     return (
         f"done in {row['minutes']:g} minutes: all {row['stories']} validation stories, checkpoint best: "
         f"{row['nats_per_token']:.4f} nats/token, {row['bits_per_byte']:.4f} +- {row['bits_per_byte_stderr']:.4f} "
