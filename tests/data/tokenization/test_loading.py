@@ -153,6 +153,13 @@ def test_words_added_to_a_tokenizer_are_spelled(tmp_path):
     assert loaded.vocab_size == len(loaded.token_bytes) == 285
 
 
+def test_a_tokenizer_that_ends_a_story_at_the_literal_is_refused(tmp_path):
+    """Caught: where the token was added as an ordinary word, a story that holds it was cut in two."""
+    path = saved(tmp_path / "t.json", lambda content: content["added_tokens"][0].update(special=False))
+    with pytest.raises(TokenizerError, match=r't\.json takes a literal .* set "special": true'):
+        load_tokenizer(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"model": 3}', b"\xff\xfe", b"a story"])
 def test_a_broken_file_is_refused(tmp_path, content):
     (tmp_path / "t.json").write_bytes(content)

@@ -57,7 +57,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
     """Read a `tokenizer.json`.
 
     Raises:
-        TokenizerError: it is missing, damaged, of another kind, or does not give back the very text that it encodes.
+        TokenizerError: it is missing, damaged, of another kind, does not give back the very text that it encodes, or
+            takes a literal end-of-text for the token.
     """
     model_type, backend = _read(path)
     if model_type not in KINDS_OF_FILE:
@@ -71,6 +72,11 @@ def load_tokenizer(path: Path) -> Tokenizer:
         raise TokenizerError(
             f"{path} does not give back the text that it encodes (a normaliser, a space put before it, or bytes left "
             "out): take a tokenizer that does, or --tokenizer bpe"
+        )
+    if tokenizer.eot in tokenizer.encode(EOT):
+        raise TokenizerError(
+            f'{path} takes a literal {EOT} in a story for the end of it: set "special": true for that token in its '
+            '"added_tokens"'
         )
     return tokenizer
 
