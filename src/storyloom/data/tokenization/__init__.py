@@ -73,7 +73,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
             f"{path} does not give back the text that it encodes (a normaliser, a space put before it, or bytes left "
             "out): take a tokenizer that does, or --tokenizer bpe"
         )
-    if tokenizer.eot in tokenizer.encode(EOT):
+    if tokenizer.eot in backend.encode(EOT, add_special_tokens=False).ids:
         raise TokenizerError(
             f'{path} takes a literal {EOT} in a story for the end of it: set "special": true for that token in its '
             '"added_tokens"'
