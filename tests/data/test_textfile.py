@@ -41,12 +41,26 @@ def stories_in(folder, content: bytes) -> list[str]:
         (b"one\r\n\r\ntwo\n\xef\xbb\xbf\nthree", ["one", "two", "three"]),
         (b"one\n\xc2\xa0\ntwo", ["one", "two"]),  # a line of a no-break space is blank
         (b"one\n\ntwo\n<|endoftext|>\n", ["one\n\ntwo"]),  # a mark, however late
-        (b"one <|endoftext|>\n\n\\<|endoftext|>", ["one <|endoftext|>", "<|endoftext|>"]),
         (b"a\x00b\x0cc\rd", ["a\x00b\x0cc\rd"]),
     ],
 )
 def test_separators_line_ends_and_white_space(tmp_path, content, stories):
     assert stories_in(tmp_path, content) == stories
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"one\n\nstill one<|endoftext|>two\n\nstill two<|endoftext|>", 3),
+        (b"one\ntwo <|endoftext|>\n\nthree <|endoftext|>\n", 2),
+        (b"\\<|endoftext|>", 1),
+    ],
+)
+def test_separators_within_lines_alone_are_refused(tmp_path, content, line):
+    """Caught: stories joined without line ends were cut at their blank lines instead, and held the separators."""
+    with pytest.raises(DataError, match=rf"a\.txt, line {line} has <\|endoftext\|> beside other text.* of its own"):
+        stories_in(tmp_path, content)
+    assert len(stories_in(tmp_path, content + b"\n<|endoftext|>")) == 1
 
 
 def test_a_source_can_be_read_again(tmp_path):
@@ -74,6 +88,8 @@ contents = st.lists(st.one_of(texts, marks), max_size=11).map("".join)
 def test_what_is_written_is_read_back(tmp_path_factory, content):
     """val.txt is read again and must give the very stories that were encoded."""
     folder = tmp_path_factory.mktemp("a")
+    if SEPARATOR in content:
+        content += f"\n{SEPARATOR}"  # without a line of its own it is refused
     stories = stories_in(folder, content.encode())
     assert stories_in(folder, join_stories(stories).encode()) == stories
     assert all(story == normalise(story) != "" for story in stories)

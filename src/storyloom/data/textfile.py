@@ -50,6 +50,10 @@ class TextFile:
 
     Args:
         path: the file. Where it has no mark, it is read once more to know so.
+
+    Raises:
+        DataError: it is not UTF-8, or has `<|endoftext|>` within its lines only: whoever joined it meant stories to end
+            there, and by its blank lines they would be others.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,8 +74,19 @@ class TextFile:
         yield from self._story(pending, number + 1)
 
     def _has_marks(self) -> bool:
+        within = 0  # the first line that holds more than the separator
         with self._path.open("rb") as file:
-            return any(map(_is_mark, file))
+            for number, raw in enumerate(file, start=1):
+                if _is_mark(raw):
+                    return True
+                if not within and SEPARATOR.encode() in raw:
+                    within = number
+        if within:
+            raise DataError(
+                f"{self._path}, line {within} has {SEPARATOR} beside other text, and no line holds it alone: put it on "
+                "a line of its own wherever a story ends"
+            )
+        return False
 
     def _story(self, lines: list[bytes], end: int) -> Iterator[str]:
         """The story in some lines, if there is one; `end` is the number of the line behind them."""
