@@ -60,6 +60,15 @@ def test_it_is_resumed_to_the_same_bits_without_that_run(
     assert computed(again.path) == computed(whole.path)
 
 
+def test_the_weights_of_a_start_that_died_are_not_taken(tmp_path, tiny_file, short_data, first, computed):
+    """A start with `--init`, killed before `config.toml`, left its weights to the next one, which had not asked."""
+    whole = train(short_data, out=tmp_path / "A", config=tiny_file, progress=False)
+    shutil.copytree(first.path / "checkpoints", tmp_path / "B" / "checkpoints")
+    (tmp_path / "B" / "begun").touch()
+    again = train(short_data, out=tmp_path / "B", config=tiny_file, resume=True, progress=False)
+    assert computed(again.path) == computed(whole.path)
+
+
 def test_another_beginning_is_refused_when_resuming(tmp_path, tiny_file, short_data, first, dying_at):
     with dying_at(5):
         train(short_data, out=tmp_path / "R", config=tiny_file, progress=False)

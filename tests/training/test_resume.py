@@ -122,7 +122,7 @@ def test_a_run_without_a_checkpoint_starts_at_step_0(tmp_path, tiny_file, short_
     assert [row["step"] for row in metric_rows(again.path, "start")][-1] == 0
 
 
-@pytest.mark.parametrize("left", [None, [], ["tokenizer.json"], ["tokenizer.json", "config.toml.new"]])
+@pytest.mark.parametrize("left", [None, [], ["begun"], ["begun", "tokenizer.json"], ["begun", "config.toml.new"]])
 def test_a_start_that_died_before_its_configuration_begins_anew(tmp_path, tiny_file, short_data, metric_rows, left):
     if left is not None:
         (tmp_path / "R").mkdir()
@@ -132,7 +132,27 @@ def test_a_start_that_died_before_its_configuration_begins_anew(tmp_path, tiny_f
         train(out=tmp_path / "R", resume=True, progress=False)
     run = train(short_data, out=tmp_path / "R", config=tiny_file, resume=True, progress=False)
     assert len(metric_rows(run.path, "train")) == 11
-    assert not (tmp_path / "R" / "config.toml.new").exists()
+    assert {path.name for path in run.path.iterdir()} == {
+        "config.toml",
+        "tokenizer.json",
+        "metrics.jsonl",
+        "samples.jsonl",
+        "checkpoints",
+    }
+
+
+@pytest.mark.parametrize("name", ["data", "data.partial", "checkpoints", "tokenizer.json"])
+def test_a_folder_of_somebodys_own_is_left_alone(tmp_path, tiny_file, short_data, name):
+    """`--resume` took a folder with these names for a dead start of its own, and removed `data` with all it held."""
+    own = tmp_path / "project" / name / "last.txt"
+    own.parent.mkdir(parents=True)
+    shutil.copy(short_data.path.parent / "a.txt", own)
+    content = own.read_bytes()
+    for data in (own, short_data):
+        with pytest.raises(RunError, match="project exists already: choose another --out, or remove it first"):
+            train(data, out=tmp_path / "project", config=tiny_file, resume=True, progress=False)
+    assert own.read_bytes() == content
+    assert [path.name for path in own.parents[1].iterdir()] == [name]
 
 
 def everything(folder: Path) -> dict[str, tuple[bytes, int]]:

@@ -55,7 +55,7 @@ def test_the_settings_of_the_data_are_the_configurations(tmp_path, tiny_file, te
 def test_what_is_refused_behind_the_preparing_leaves_nothing(tmp_path, tiny_file, text, out, settings, error):
     with pytest.raises(error):
         train(text, out=tmp_path / out, config=tiny_file, settings=settings, progress=False)
-    assert not (tmp_path / out).exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "tiny.toml"]
 
 
 def test_the_command_repeated_resumes(tmp_path, tiny_file, text, dying_at, computed):
@@ -71,6 +71,7 @@ def test_the_command_repeated_resumes(tmp_path, tiny_file, text, dying_at, compu
 @pytest.mark.parametrize("left", ["data", "data.partial"])
 def test_a_start_that_died_while_preparing_begins_anew(tmp_path, tiny_file, text, left):
     (tmp_path / "R" / left).mkdir(parents=True)
+    (tmp_path / "R" / "begun").touch()
     (tmp_path / "R" / left / "manifest.json").write_text("half")
     run = train(text, out=tmp_path / "R", config=tiny_file, settings=["train.max_steps=1"], resume=True, progress=False)
     assert evaluate(run)["stories"] > 1

@@ -26,14 +26,16 @@ from storyloom.training.request import Request
 from storyloom.training.trainer import Trainer
 
 OWN_DATA = "data"  # where a source is prepared inside the run folder
-BEFORE_CONFIG = {
+BEGUN = "begun"  # stands there until config.toml makes it a run: all that we laid out beside it may be half a start
+LAID_OUT = (
     OWN_DATA,
     f"{OWN_DATA}.partial",
     "tokenizer.json",
     "tokenizer.json.new",
-    "config.toml.new",
     "checkpoints",
-}
+    "config.toml.new",
+    BEGUN,  # goes last: without it nothing here is known to be ours
+)
 
 
 def train(
@@ -82,44 +84,62 @@ def train(
         run = Run(folder)
         opened = request.check(run)
     else:
-        if not (is_vacant(folder) or (resume and _was_just_begun(folder))):
-            raise RunError(f"{folder} exists already: choose another --out, go on with --resume, or remove it first")
+        if resume and (folder / BEGUN).is_file():
+            _clear(folder)
+        if not is_vacant(folder):
+            way_on = "" if resume else "go on with --resume, "
+            raise RunError(f"{folder} exists already: choose another --out, {way_on}or remove it first")
         asked = request.resolve()
-        with _opened(request.data, folder, asked.data, listener) as opened:
+        with _begun(folder):
+            opened = _opened(request.data, folder, asked.data, listener)
             started = time.perf_counter()
             run = _start(request, asked, opened, folder, started, listener)
     return _go_on(run, opened, started, listener)
 
 
 @contextmanager
-def _opened(data: Data | str | None, folder: Path, settings: DataConfig, listener: Listener | None) -> Iterator[Data]:
-    """The data, prepared inside the run folder where it is a source; what was prepared goes when the block fails."""
+def _begun(folder: Path) -> Iterator[None]:
+    """Mark a vacant folder while the block makes a run of it; nothing is left of it when the block fails."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / BEGUN).touch()
+    try:
+        yield
+    except BaseException:
+        _clear(folder)
+        for path in made:
+            with suppress(OSError):  # it may hold something else by now
+                path.rmdir()
+        raise
+    (folder / BEGUN).unlink()
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a start has laid out, and nothing else."""
+    for path in (folder / name for name in LAID_OUT):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _opened(data: Data | str | None, folder: Path, settings: DataConfig, listener: Listener | None) -> Data:
+    """The data, prepared inside the run folder where it is a source."""
     if data is None:
         raise RunError(
             f"there is no run at {folder} to go on with, and no data to start one: name a data folder with --data "
             "(`storyloom prepare` makes one), or a text file of stories"
         )
     if isinstance(data, Data):
-        yield data
-        return
-    own = folder / OWN_DATA
-    if own.exists():  # of a start that died
-        shutil.rmtree(own)
-    _note(listener, f"preparing {data} into {own}, with the tokenizer {settings.tokenizer}")
-    prepared = prepare(data, out=own, preset=settings)
-    try:
-        yield prepared
-    except BaseException:
-        shutil.rmtree(own)
-        with suppress(OSError):  # it may have been there before, or hold something by now
-            folder.rmdir()
-        raise
+        return data
+    _note(listener, f"preparing {data} into {folder / OWN_DATA}, with the tokenizer {settings.tokenizer}")
+    return prepare(data, out=folder / OWN_DATA, preset=settings)
 
 
 def _start(
     request: Request, config: Config, data: Data, folder: Path, started: float, listener: Listener | None
 ) -> Run:
-    """Resolve everything and lay out a run folder; nothing is written before all of it is known to be possible."""
+    """Resolve everything, then write it into the run folder."""
     notes = _differences(config, data, request.settings)
     resolved, runtime = _resolve(request, config, data, started)
     beginning = _begin_from(request.init, Trainer(resolved, data, runtime)) if request.init else None
@@ -128,7 +148,6 @@ def _start(
         notes.append(f"all {steps} updates lie in the warm-up of {warmup}: allow more, or lower train.warmup_steps")
     for note in notes:
         _note(listener, note)
-    folder.mkdir(parents=True, exist_ok=True)
     data.tokenizer.save(folder / "tokenizer.json")
     if beginning is not None:
         save_checkpoint(folder / "checkpoints" / "last", beginning)
@@ -175,11 +194,6 @@ def _begin_from(init: Run, trainer: Trainer) -> Checkpoint:
     folder = init.checkpoint_folder("best")
     trainer.begin_with(load_checkpoint(folder).weights, folder)
     return trainer.checkpoint()
-
-
-def _was_just_begun(folder: Path) -> bool:
-    """Whether a start died before `config.toml` made the folder a run; any other folder is somebody's own."""
-    return folder.is_dir() and {path.name for path in folder.iterdir()} <= BEFORE_CONFIG
 
 
 def _go_on(run: Run, data: Data, started: float, listener: Listener | None) -> Run:
