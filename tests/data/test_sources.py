@@ -33,6 +33,7 @@ def test_what_cannot_be_opened_is_refused_with_the_way_out(tmp_path):
         str(tmp_path / "bare"): r"its ending is missing; known: \.jsonl, \.parquet, \.txt",
         str(tmp_path / "none.txt"): r"no such file: .*none\.txt; .*storybook",
         "storybok": "no such file: storybok; did you mean 'storybook'",
+        "": "no such file: ''; known: storybook",  # such as "$TEXT" with no TEXT; once the whole working directory
     }.items():
         with pytest.raises(DataError, match=part):
             open_source(spec)
@@ -61,8 +62,10 @@ def test_the_storybook_tells_its_stories_in_order():
 
 
 def test_a_file_that_is_named_like_the_storybook_is_not_the_storybook():
-    """`evaluate --text storybook` once read the endless grammar until the memory was full."""
-    with pytest.raises(DataError, match="no such file: storybook"):
+    """`evaluate --text storybook` once read the endless grammar until the memory was full, and then asked back whether
+    'storybook' was meant.
+    """
+    with pytest.raises(DataError, match=r"no such file: storybook; name a folder, or a path ending in \.txt"):
         read_stories(Path("storybook"))
 
 

@@ -102,7 +102,15 @@ def open_source(
     """
     if spec == Storybook.name:
         return Storybook(limit_mb or STORYBOOK_MB)
-    return open_hub(spec, column, split) if is_hub_spec(spec) else open_path(Path(spec), column)
+    if is_hub_spec(spec):
+        return open_hub(spec, column, split)
+    if not spec or not Path(spec).exists():  # `Path("")` is the working directory, which nobody named
+        known = [Storybook.name, *SHORT_NAMES]
+        raise DataError(
+            f"no such file: {spec or repr(spec)}; {nearest(spec, known)}, hub:OWNER/NAME, a folder, or a path ending "
+            f"in {', '.join(FILE_KINDS)}"
+        )
+    return open_path(Path(spec), column)
 
 
 def is_source(spec: str) -> bool:
@@ -120,11 +128,7 @@ def open_path(path: Path, column: str = DEFAULT_COLUMN) -> Source:
         return FILE_KINDS[path.suffix.lower()](path, column)
     if path.is_dir():
         return Folder(path, column)
-    known = [Storybook.name, *SHORT_NAMES]
-    raise DataError(
-        f"no such file: {path}; {nearest(str(path), known)}, hub:OWNER/NAME, a folder, or a path ending in "
-        f"{', '.join(FILE_KINDS)}"
-    )
+    raise DataError(f"no such file: {path}; name a folder, or a path ending in {', '.join(FILE_KINDS)}")
 
 
 def read_stories(path: Path) -> list[str]:
