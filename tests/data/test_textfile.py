@@ -118,10 +118,18 @@ def test_joined_stories_by_hand():
         (b"a\nb\ncaf\xe9!\n", "0xe9", 3),
         (b"a\n\nb\n\nc\nd\ncaf\xe9!\n\nd", "0xe9", 7),
         (b"a\n<|endoftext|>\nb\n<|endoftext|>\ncaf\xe9!\n<|endoftext|>", "0xe9", 5),
-        (b"\xff\xfea\x00", "0xff", 1),
         (b"a\n\xc3", "0xc3", 2),
     ],
 )
 def test_text_that_is_not_utf8_is_refused_with_its_line(tmp_path, content, byte, line):
     with pytest.raises(DataError, match=rf"a\.txt is not UTF-8: byte {byte} on line {line}; convert it"):
         stories_in(tmp_path, content)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_is_told_from_latin1(tmp_path, encoding):
+    """Windows writes it; read as Latin-1 it would become readable rubbish."""
+    with pytest.raises(DataError, match=r"on line 1; convert it, .* `iconv -f utf-16 -t utf-8`"):
+        stories_in(tmp_path, "\ufeffone\n\nZoë".encode(encoding))
+    with pytest.raises(DataError, match="iconv -f latin1 "):
+        stories_in(tmp_path, "Zoë".encode("latin1"))

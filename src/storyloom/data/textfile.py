@@ -5,6 +5,7 @@ may hold such a line too, which stands in a file with a backslash before it.
 """
 
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -95,9 +96,10 @@ class TextFile:
             story = normalise(content.decode("utf-8"))
         except UnicodeDecodeError as error:
             number = end - len(lines) + content.count(b"\n", 0, error.start)
+            encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "latin1"
             raise DataError(
                 f"{self._path} is not UTF-8: byte 0x{content[error.start]:02x} on line {number}; "
-                "convert it, for example with `iconv -f latin1 -t utf-8`"
+                f"convert it, for example with `iconv -f {encoding} -t utf-8`"
             ) from None
         if story:
             yield _unescaped(story)
