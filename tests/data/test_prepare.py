@@ -126,6 +126,16 @@ def test_the_storybook_is_told_to_the_limit(tmp_path):
     assert data.manifest["storybook"] == module.storybook.VERSION
 
 
+def test_the_grammars_version_is_kept_where_the_storybook_tells(tmp_path):
+    """Caught: it was kept for a folder of that name, and not for the storybook as validation."""
+    (tmp_path / "storybook").mkdir()
+    text_file(tmp_path / "storybook", STORIES[:83])
+    named = prepare(tmp_path / "storybook", out=tmp_path / "D", vocab_size=257)
+    assert (named.manifest["sources"], "storybook" in named.manifest) == (["storybook"], False)
+    data = prepare(tmp_path / "storybook", val="storybook", out=tmp_path / "E", vocab_size=257, limit_mb=0.01)
+    assert data.manifest["storybook"] == module.storybook.VERSION
+
+
 def test_a_preset_is_used_and_overridden(tmp_path):
     v = text_file(tmp_path, ["x"], "v.txt")
     data = prepare(text_file(tmp_path, STORIES), val=v, out=tmp_path / "D", preset="tiny")

@@ -120,7 +120,7 @@ def _fill(folder: Path, stories: "_Stories", settings: DataConfig, workers: int)
         "corpus": corpus.counts,
         "tokenizer": {"fingerprint": trained.fingerprint, "vocab_size": trained.vocab_size},
     }
-    if Storybook.name in stories.names:
+    if stories.have_storybook:
         manifest["storybook"] = storybook.VERSION
     for split in ("train", "val"):
         manifest[split] = _encode(folder, split, corpus.path(split), trained, workers)
@@ -142,6 +142,11 @@ class _Stories:
     def names(self) -> list[str]:
         """The sources' names, for the manifest."""
         return [source.name for source in self._sources]
+
+    @property
+    def have_storybook(self) -> bool:
+        """Whether any side is told by the built-in grammar; a folder may have its name, too."""
+        return any(isinstance(source, Storybook) for source in (*self._sources, self._val))
 
     @property
     def split_by(self) -> str:
