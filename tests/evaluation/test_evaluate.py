@@ -208,3 +208,14 @@ def test_evaluate_reports_the_limit_on_storybook_text_only(tmp_path: Path) -> No
     assert 0 < figures["gap_bits_per_byte_stderr"] < 0.1 * figures["gap_bits_per_byte"]
     mixed = evaluate(run, text=write_stories(tmp_path / "mixed.txt", [told[0].text, "A foreign story."]))
     assert "limit_bits_per_byte" not in mixed
+
+
+def test_there_is_no_limit_for_the_stories_of_another_grammar(tmp_path: Path) -> None:
+    """They may be read by this one, but its probabilities are not those that they were told by."""
+    data = prepare("storybook", out=tmp_path / "D", tokenizer="char", limit_mb=0.01)
+    run = make_run(tmp_path / "R", data)
+    figures = evaluate(run)
+    manifest = data.path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(storybook.VERSION, "1-another"))
+    limit = {"limit_bits_per_byte", "gap_bits_per_byte", "gap_bits_per_byte_stderr"}
+    assert figures.keys() - evaluate(run).keys() == limit

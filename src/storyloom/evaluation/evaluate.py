@@ -29,14 +29,15 @@ def evaluate(
     Args:
         run: the run, or its folder.
         data: a data folder whose validation stories are taken; by default the one the run was trained on.
-        text: a `.txt` file of stories instead.
+        text: a file of stories instead, or a folder of such, read as `prepare` reads them.
         checkpoint: `best` or `last`.
 
     Returns:
         `nats_per_token`, `perplexity`, `bits_per_byte`, `bits_per_byte_stderr` (over stories), `tokens`, `bytes`,
         `stories`, `comparable` (whether bits/byte may be compared with other tokenizers'), `text_sha256`; where they
-        may not be compared also `why_not_comparable`; where every story is the storybook's also `limit_bits_per_byte`,
-        `gap_bits_per_byte` and `gap_bits_per_byte_stderr`.
+        may not be compared also `why_not_comparable`; where every story is the storybook's, and the data folder was not
+        told by another version of its grammar, also `limit_bits_per_byte`, `gap_bits_per_byte` and
+        `gap_bits_per_byte_stderr`.
 
     Raises:
         DataError: the data is missing, or was made with another tokenizer.
@@ -46,7 +47,7 @@ def evaluate(
     if data is not None and text is not None:
         raise ConfigError("--data and --text contradict each other: name one of them")
     tokenizer = opened.tokenizer
-    altered = 0
+    altered, grammar = 0, None
     if text is not None:
         texts = read_stories(Path(text))
         stories = [
@@ -57,12 +58,13 @@ def evaluate(
         found = _open_data(opened, data)
         stories = found.val_stories()
         altered = found.manifest.get("corpus", {}).get("validation_altered", 0)
+        grammar = found.manifest.get("storybook")
     likelihood = measure_likelihood(opened.load_model(checkpoint), stories, tokenizer.eot)
     return {
         **as_dict(likelihood),
         **_comparable(sum(bool(tokenizer.unknown_characters(story.text)) for story in stories), altered),
         "text_sha256": hashlib.sha256(join_stories(story.text for story in stories).encode("utf-8")).hexdigest(),
-        **compare_with_limit(likelihood, stories),
+        **(compare_with_limit(likelihood, stories) if grammar in (None, storybook.VERSION) else {}),
     }
 
 
