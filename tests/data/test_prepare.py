@@ -117,6 +117,17 @@ def test_the_limit_holds_over_all_sources_but_not_over_val(tmp_path):
     assert data.manifest["val"]["stories"] == 2
 
 
+def test_a_data_folder_among_the_sources_is_passed_over(tmp_path):
+    """Caught: prepared a second time, a folder gave the validation stories of the first time once more."""
+    (tmp_path / "a").mkdir()
+    text_file(tmp_path / "a", STORIES[:83])
+    first = prepare(tmp_path / "a", out=tmp_path / "a" / "D", vocab_size=257)
+    second = prepare(tmp_path / "a", out=tmp_path / "a" / "E", vocab_size=257)
+    assert tree(first.path) == tree(second.path)
+    with pytest.raises(DataError, match=r"no file below the folder .* \(data folders are passed over\)"):
+        prepare(first.path, out=tmp_path / "E")
+
+
 def test_the_storybook_is_told_to_the_limit(tmp_path):
     data = prepare("storybook", out=tmp_path / "D", vocab_size=257, limit_mb=0.03)
     told = [*split_stories(data, "train"), *split_stories(data, "val")]

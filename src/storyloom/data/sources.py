@@ -14,6 +14,7 @@ from storyloom.data.hub import SHORT_NAMES, is_hub_spec, open_hub
 from storyloom.data.tables import JsonLines, Parquet
 from storyloom.data.textfile import SEPARATOR, TextFile
 from storyloom.errors import DataError, nearest
+from storyloom.files import MANIFEST
 
 DEFAULT_COLUMN = "text"
 STORYBOOK_SEED = 2023
@@ -45,7 +46,9 @@ class Storybook:
 
 
 class Folder:
-    """The stories of all files below a folder, in the order of their paths; files of unknown endings are passed over.
+    """The stories of all files below a folder, in the order of their paths.
+
+    Files of unknown endings are passed over, and so are data folders, which hold stories of their sources once more.
 
     Args:
         path: the folder.
@@ -57,10 +60,18 @@ class Folder:
 
     def __init__(self, path: Path, column: str) -> None:
         self.name = path.name
-        found = [Path(folder, name) for folder, _, names in os.walk(path, onerror=_raise) for name in names]
+        found = [
+            Path(folder, name)
+            for folder, _, names in os.walk(path, onerror=_raise)
+            if not {MANIFEST, "val.txt"} <= set(names)
+            for name in names
+        ]
         known = [file for file in found if file.suffix.lower() in FILE_KINDS]
         if not known:
-            raise DataError(f"no file below the folder {path} ends in {', '.join(FILE_KINDS)}: name another source")
+            raise DataError(
+                f"no file below the folder {path} ends in {', '.join(FILE_KINDS)} (data folders are passed over): name "
+                "another source"
+            )
         known.sort(key=lambda file: file.relative_to(path).as_posix())
         self._files = [open_path(file, column) for file in known]
 
