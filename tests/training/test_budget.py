@@ -3,9 +3,11 @@
 import re
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from storyloom.config import Config, apply_settings, load_config
+from storyloom.data import IGNORED
 from storyloom.errors import ConfigError
 from storyloom.training import budget
 from storyloom.training.budget import make_plan
@@ -26,9 +28,9 @@ def steps(tiny_file, short_data, make_trainer):
 
 def test_each_limit_by_hand(steps, make_trainer, short_data):
     assert steps("train.max_steps=13") == 13
-    # micro-batches of 3 rows of 37 tokens
+    # micro-batches of 3 rows of 37 tokens, but for the last row of an epoch
     assert steps("train.max_tokens=1332") == 12
-    assert steps("train.max_tokens=1331") == 11
+    assert steps("train.max_tokens=1300") == 11
     assert steps("train.max_tokens=1332", "train.grad_accum_steps=4") == 3
     stories = short_data.manifest["train"]["stories"]
     padded = ["data.rows=padded", "train.max_epochs=2.5"]
@@ -37,6 +39,17 @@ def test_each_limit_by_hand(steps, make_trainer, short_data):
     rows = make_trainer().batches.rows_per_epoch
     assert rows == pytest.approx(short_data.manifest["train"]["tokens"] / 37, abs=1.1)
     assert steps("train.max_epochs=3") == round(3 * rows / 3)
+
+
+@pytest.mark.parametrize("rows", ["stream", "padded"])
+def test_so_many_tokens_are_seen_as_were_asked_for(steps, make_trainer, rows):
+    """With padded rows the filling was counted, too: the run ended far too early."""
+    trainer = make_trainer(f"data.rows={rows}")
+    in_five_epochs = 0
+    while trainer.batches.epochs < 5:
+        in_five_epochs += int(np.count_nonzero(trainer.batches.next()[1] != IGNORED))
+    n_steps = steps(f"data.rows={rows}", f"train.max_tokens={in_five_epochs}")
+    assert n_steps == pytest.approx(5 * trainer.batches.rows_per_epoch / 3, abs=2)
 
 
 def test_a_limit_below_one_update_is_one_update(steps):

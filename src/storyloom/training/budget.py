@@ -5,10 +5,11 @@ whether compiling the training step pays for so many. Probes run on throwaway st
 import math
 import time
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import fmean, median
 
 from storyloom.config import Config, TrainConfig
 from storyloom.data import Data
+from storyloom.data.dataset import ROWS
 from storyloom.errors import ConfigError
 from storyloom.runtime import Runtime
 from storyloom.runtime.device import has_compiler
@@ -17,6 +18,7 @@ from storyloom.training.trainer import Trainer
 PROBE_SECONDS = 3.0
 PROBE_STEPS = 5
 PROBE_WARMUP = 10  # the first updates are slower: memory is still being laid out
+MEASURED_ROWS = 10_000  # at most so many, spread evenly, say how many tokens a row holds
 UNKNOWN_STEPS = 1_000_000  # while probing; decides nothing but the probe's learning rate
 LONG_ENOUGH = 300.0  # seconds of training; compiling takes 15 to 60 of them the first time on two cores
 WORTH_IT = 0.9  # a compiled update must take at most this share of an eager one's time
@@ -46,7 +48,7 @@ def make_plan(config: Config, data: Data, runtime: Runtime, minutes: float | Non
     """
     probed = config.with_(train=config.train.with_(max_steps=config.train.max_steps or UNKNOWN_STEPS))
     trainer = Trainer(probed, data, replace(runtime, compile=False))
-    limits = _counted_limits(config.train, trainer)
+    limits = _counted_limits(config, data, trainer)
     if not limits and minutes is None:
         raise ConfigError("training has no end: give --minutes, or one of train.max_steps, max_epochs, max_tokens")
     compiles = runtime.compile
@@ -59,8 +61,9 @@ def make_plan(config: Config, data: Data, runtime: Runtime, minutes: float | Non
     return Plan(min(limits), compiles)
 
 
-def _counted_limits(settings: TrainConfig, trainer: Trainer) -> list[int]:
+def _counted_limits(config: Config, data: Data, trainer: Trainer) -> list[int]:
     """The limits that need no clock, in updates."""
+    settings = config.train
     rows_per_step = settings.batch_size * settings.grad_accum_steps
     limits = []
     if settings.max_steps is not None:
@@ -68,8 +71,15 @@ def _counted_limits(settings: TrainConfig, trainer: Trainer) -> list[int]:
     if settings.max_epochs is not None:
         limits.append(max(1, round(settings.max_epochs * trainer.batches.rows_per_epoch / rows_per_step)))
     if settings.max_tokens is not None:
-        limits.append(max(1, settings.max_tokens // (rows_per_step * trainer.model.config.block_size)))
+        limits.append(max(1, math.floor(settings.max_tokens / (rows_per_step * _tokens_per_row(config, data)))))
     return limits
+
+
+def _tokens_per_row(config: Config, data: Data) -> float:
+    """Targets in a row, the mean over an epoch: a padded row has only those of its story."""
+    rows = ROWS[config.data.rows](data.tokens("train"), data.tokenizer.eot, config.model.block_size)
+    spread = range(0, len(rows), -(-len(rows) // MEASURED_ROWS))
+    return fmean(end - start - 1 for start, end in map(rows.bounds, spread))
 
 
 def _is_long(trainer: Trainer, limits: list[int], minutes: float | None) -> bool:
