@@ -1,6 +1,7 @@
 """One token a character: the simplest tokenizer, and the one that shows most clearly what a model learns."""
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Self
 
 import tokenizers
@@ -39,5 +40,8 @@ class CharTokenizer(Tokenizer):
 
     def unknown_characters(self, text: str) -> list[str]:
         """The characters of a text that stood in none of the training stories, sorted."""
-        vocabulary = self._backend.get_vocab()
-        return sorted(character for character in set(text) if character not in vocabulary)
+        return sorted(set(text) - self._known)
+
+    @cached_property
+    def _known(self) -> set[str]:
+        return set(self._backend.get_vocab())
