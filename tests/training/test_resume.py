@@ -251,6 +251,28 @@ def test_an_option_that_differs_is_refused(resumed, tmp_path, options, name):
     assert everything(tmp_path / "R") == before
 
 
+def test_of_a_setting_given_twice_the_last_is_the_stored_one(tmp_path, tiny_file, short_data, dying_at):
+    """The first of the two was accepted by `--resume`, and then not used."""
+    settings = ["train.seed=3", "train.seed=5"]
+    with dying_at(5):
+        train(short_data, out=tmp_path / "R", config=tiny_file, settings=settings, progress=False)
+    with pytest.raises(RunError, match=r"was started with train\.seed = another value, not 3"):
+        train(out=tmp_path / "R", settings=settings[:1], resume=True, progress=False)
+    with dying_at(5):
+        train(out=tmp_path / "R", settings=settings, resume=True, progress=False)
+    assert train(out=tmp_path / "R", settings=settings[1:], resume=True, progress=False).config.train.seed == 5
+
+
+def test_data_that_has_moved_is_named(tmp_path, tiny_file, short_data, dying_at):
+    shutil.copytree(short_data.path, tmp_path / "D")
+    with dying_at(5):
+        train(tmp_path / "D", out=tmp_path / "R", config=tiny_file, progress=False)
+    (tmp_path / "D").rename(tmp_path / "moved")
+    with pytest.raises(RunError, match=r"the data of .*R is no longer at .*D: name where it is now with --data"):
+        train(out=tmp_path / "R", resume=True, progress=False)
+    train(tmp_path / "moved", out=tmp_path / "R", resume=True, progress=False)
+
+
 def test_another_configuration_file_is_refused(resumed, begun, tmp_path):
     (tmp_path / "same.toml").write_bytes((begun / "tiny.toml").read_bytes())
     (tmp_path / "other.toml").write_bytes((begun / "tiny.toml").read_bytes() + b"seed = 3\n")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +79,13 @@ class Request:
                 continue  # the default was filled in, not asked for
             if run.origin.get(name) != given:
                 raise RunError(_changed(run, name, run.origin.get(name), given))
-        for setting in self.settings:
-            if setting in run.origin.get("settings", ()):
+        asked = _by_key(run.origin.get("settings", ()))
+        for key, setting in _by_key(self.settings).items():
+            if setting == asked.get(key):
                 continue  # the words it was started with; what they led to, such as `auto`, may be stored otherwise
             if apply_settings(run.config, [setting]) != run.config:
-                raise RunError(_changed(run, setting.partition("=")[0], "another value", setting.partition("=")[2]))
-        data = self.data if isinstance(self.data, Data) else Data(run.data_folder)
+                raise RunError(_changed(run, key, "another value", setting.partition("=")[2]))
+        data = self.data if isinstance(self.data, Data) else _own_data(run)
         if data.fingerprint != run.origin["data_fingerprint"]:
             raise RunError(f"{data.path} is not the data that {run.path} was trained on: name that, or start a new run")
         return data
@@ -92,6 +94,17 @@ class Request:
 def _open(data: str) -> Data | str:
     is_folder = (Path(data) / MANIFEST).is_file() or not is_source(data)
     return Data(data) if is_folder else data
+
+
+def _own_data(run: Run) -> Data:
+    if not run.data_folder.exists():
+        raise RunError(f"the data of {run.path} is no longer at {run.data_folder}: name where it is now with --data")
+    return Data(run.data_folder)
+
+
+def _by_key(settings: Sequence[str]) -> dict[str, str]:
+    """Of several `KEY=VALUE` for one key the last holds."""
+    return {setting.partition("=")[0].strip(): setting for setting in settings}
 
 
 def _changed(run: Run, name: str, stored: object, given: object) -> str:
