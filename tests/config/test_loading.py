@@ -114,6 +114,7 @@ def test_a_file_may_say_none(tmp_path):
         (b"[train]\nseed = 3\n[train]\n", ["is not valid TOML"]),
         (b"# caf\xe9\n", ["cannot read the configuration", "c.toml"]),
         (b"model = 3\n", ["model = 3"]),
+        (b"run = 3\n", ["run = 3 is no table", "leave it out"]),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line(tmp_path, content, parts):
@@ -122,6 +123,12 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path, content, parts):
         load_config(tmp_path / "c.toml")
     assert "\n" not in str(caught.value)
     assert [part for part in parts if part not in str(caught.value)] == []
+
+
+def test_a_byte_order_mark_is_no_setting(tmp_path):
+    """Windows' Notepad writes one, and the file was refused as invalid TOML."""
+    (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbf[train]\nseed = 3\n")
+    assert load_config(tmp_path / "c.toml")[0].train.seed == 3
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -78,7 +78,7 @@ def load_config(path: Path) -> tuple[Config, dict[str, Any]]:
         ConfigError: the file is missing, no TOML, has unknown settings, or is a run's of another version's format.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte-order mark
     except FileNotFoundError:
         raise ConfigError(f"no configuration file at {path}: see `storyloom presets` for named ones") from None
     except OSError as error:
@@ -89,6 +89,8 @@ def load_config(path: Path) -> tuple[Config, dict[str, Any]]:
         ) from None
     groups = _parse(text, str(path))
     run = groups.pop("run", None)
+    if not isinstance(run, dict | None):
+        raise ConfigError(f"{path}: run = {run!r} is no table: leave it out, as `storyloom train` alone writes it")
     return (_config(groups), {}) if run is None else (_config_of_run(path, groups, run), run)
 
 

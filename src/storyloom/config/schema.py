@@ -171,7 +171,7 @@ class TrainConfig(Settings):
     schedule: Literal["constant", "linear", "cosine", "trapezoid"] = "trapezoid"
     """The learning rate after the warm-up."""
     decay_fraction: float = Field(default=0.5, gt=0, le=1)
-    """Share of all updates over which `trapezoid` falls linearly to `min_lr` at the end."""
+    """Share of the updates after the warm-up over which `trapezoid` falls linearly to `min_lr` at the end."""
     optimizer: Literal["adam", "adamw", "muon"] = "adamw"
     """The optimiser; `muon` moves the blocks' matrices by Muon and all else by AdamW, at one learning rate."""
     weight_decay: float = Field(default=0.1, ge=0)
