@@ -81,7 +81,7 @@ def test_closing_early_ends_the_workers():
 
 
 ENDLESS = """
-import sys, time
+import signal, sys, time
 from storyloom.data.parallel import ordered_map
 
 def items():
@@ -90,6 +90,7 @@ def items():
         yield seconds
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which tests that run in the background inherit ignored
     for result in ordered_map(time.sleep, items(), workers=2):
         print("done", flush=True)
 """
