@@ -1,6 +1,7 @@
 """Rows out and in, also when the process died while it wrote one."""
 
 import json
+import math
 import os
 
 import pytest
@@ -42,6 +43,16 @@ def test_the_listener_is_told_every_row_in_order(tmp_path):
         log.write(kind, step, **values)
     log.close()
     assert heard == [{"kind": kind, "step": step, **values} for kind, step, values in ROWS]
+
+
+def test_what_is_no_number_is_null(tmp_path):
+    """The standard error over a single validation story stood there as NaN, which is no JSON."""
+    heard = []
+    log = MetricsLog(tmp_path, heard.append)
+    log.write("eval", 3, bits_per_byte_stderr=math.nan)
+    log.close()
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"kind": "eval", "step": 3, "bits_per_byte_stderr": null}\n'
+    assert math.isnan(heard[0]["bits_per_byte_stderr"])
 
 
 def test_rows_are_appended_and_synced_before_a_checkpoint(tmp_path):

@@ -30,7 +30,8 @@ class MetricsLog:
     def write(self, kind: str, step: int, **values: Any) -> None:
         """Append one row."""
         row = {"kind": kind, "step": step, **values}
-        self._files[kind == "sample"].write(json.dumps(row, ensure_ascii=False) + "\n")
+        kept = {name: None if value != value else value for name, value in row.items()}  # JSON has no nan
+        self._files[kind == "sample"].write(json.dumps(kept, ensure_ascii=False, allow_nan=False) + "\n")
         if self._listener:
             self._listener(row)
 
