@@ -73,6 +73,17 @@ def test_unknown_characters_are_noted_on_standard_error(command, tmp_path):
     assert outcome.err.startswith("note: 1 validation stories have characters that the tokenizer does not know")
 
 
+def test_sources_beyond_the_limit_are_noted(command, tmp_path):
+    """Caught: the manifest named them as if they had been read."""
+    for name in ("b.txt", "c.txt"):
+        (tmp_path / name).write_text("beyond", encoding="utf-8")
+    words = ["--tokenizer", "char", "--limit-mb", "0.002"]
+    outcome = command("prepare", "many.txt", tmp_path / "b.txt", tmp_path / "c.txt", "--out", tmp_path / "X", *words)
+    assert (outcome.status, outcome.err) == (0, "note: not read, as --limit-mb was reached before: b.txt, c.txt\n")
+    manifest = json.loads((tmp_path / "X" / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["sources"], manifest["not_read"]) == (["many.txt"], ["b.txt", "c.txt"])
+
+
 def test_cleaning_is_reported(command, tmp_path):
     stories = ["one  bee", "two bees", "“two bees”", "one bee", "\x07", "three bees", "four bees"]
     lines = [json.dumps({"id": 7, "story": story}) for story in stories]

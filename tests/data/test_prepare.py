@@ -115,6 +115,7 @@ def test_the_limit_holds_over_all_sources_but_not_over_val(tmp_path):
     data = prepare(a, b, val=v, out=tmp_path / "D", vocab_size=257, limit_mb=20e-6)
     assert list(split_stories(data, "train")) == stories[:7]  # the seventh crosses 20 bytes
     assert data.manifest["val"]["stories"] == 2
+    assert (data.manifest["sources"], data.manifest["not_read"]) == (["a.txt", "b.txt"], [])
 
 
 def test_a_data_folder_among_the_sources_is_passed_over(tmp_path):

@@ -56,6 +56,10 @@ def prepare(
     )
     for line in describe_corpus(data.manifest["corpus"]):
         typer.echo(line)
+    if data.manifest["not_read"]:
+        typer.echo(
+            f"note: not read, as --limit-mb was reached before: {', '.join(data.manifest['not_read'])}", err=True
+        )
     for split, name in (("train", "training"), ("val", "validation")):
         part = data.manifest[split]
         typer.echo(f"{name}: {part['stories']:,} stories, {part['bytes']:,} bytes, {part['tokens']:,} tokens")

@@ -5,9 +5,9 @@ until they are encoded.
 """
 
 import os
+from collections.abc import Iterator
 from contextlib import closing
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,7 +59,9 @@ def prepare(
         column: the field or column that holds the stories, where there are some; `text` by default.
         clean: repair characters and white space, drop empty stories and duplicates; see `storyloom.data.cleaning`.
         strict_characters: when cleaning, keep only ASCII letters, digits, `.,!?;:'"` and white space.
-        limit_mb: read only the first so many megabytes (1e6 UTF-8 bytes) of the sources, before any cleaning.
+        limit_mb: read only the first so many megabytes (1e6 UTF-8 bytes) of the sources, before any cleaning; the
+            manifest names those sources that were not read at all. A validation source is read whole, but for the
+            storybook, which has no end.
         workers: processes that clean and encode; the folder is the same, byte for byte, however many. With 1 this
             process does it, on all cores where the tokenizer can. With more a script must guard its main part by
             `if __name__ == "__main__":`.
@@ -114,7 +116,8 @@ def _fill(folder: Path, stories: "_Stories", settings: DataConfig, workers: int)
     trained.save(folder / TOKENIZER)
     manifest: dict[str, object] = {
         "format": FORMAT,
-        "sources": stories.names,
+        "sources": [source.name for source in stories.read],
+        "not_read": [source.name for source in stories.not_read],
         "settings": settings.model_dump(exclude={"rows"}),
         "split": stories.split_by,
         "corpus": corpus.counts,
@@ -136,17 +139,18 @@ class _Stories:
             raise DataError("no source of stories: name at least one file, or `storybook`")
         self._specs, self._settings = specs, settings
         self._sources = [self._open(spec, "train") for spec in specs]
+        self.read: list[Source] = []
         self._val, self._val_spec = self._open_val(val, val_fraction)
 
     @property
-    def names(self) -> list[str]:
-        """The sources' names, for the manifest."""
-        return [source.name for source in self._sources]
+    def not_read(self) -> list[Source]:
+        """The sources that the limit was reached before."""
+        return self._sources[len(self.read) :]
 
     @property
     def have_storybook(self) -> bool:
         """Whether any side is told by the built-in grammar; a folder may have its name, too."""
-        return any(isinstance(source, Storybook) for source in (*self._sources, self._val))
+        return any(isinstance(source, Storybook) for source in (*self.read, self._val))
 
     @property
     def split_by(self) -> str:
@@ -159,13 +163,18 @@ class _Stories:
             corpus.write(self._val, val_share=1)
             if not corpus.stories["val"]:
                 raise DataError(f"no story in {self._val_spec} for validation: it is empty; name another --val")
-        stories = chain.from_iterable(self._sources)
+        stories = self._in_turn()
         if self._settings.limit_mb:
             stories = limited(stories, self._settings.limit_mb)
         corpus.write(stories, val_share=0 if self._val else self._settings.val_fraction)
         for split, count in corpus.stories.items():
             if not count:
                 raise DataError(self._no_story(split))
+
+    def _in_turn(self) -> Iterator[str]:
+        for source in self._sources:
+            self.read.append(source)
+            yield from source
 
     def _open(self, spec: str, split: str) -> Source:
         return open_source(spec, column=self._settings.column, limit_mb=self._settings.limit_mb, split=split)
