@@ -55,7 +55,7 @@ def test_every_change_and_drop_is_counted(tmp_path):
 @pytest.mark.usefixtures("_batches_of")
 @pytest.mark.parametrize("clean", [False, True])
 def test_the_hash_decides_the_side_of_the_cleaned_story(tmp_path, clean):
-    share, read = 0.37, [f"{n % 61}{' ' * (n % 3)}bees" for n in range(211)]
+    share, read = 0.37, [f"{n % 61}{' ' * (n % 3)}Bees" for n in range(211)]
     corpus = corpus_in(tmp_path, clean=clean)
     corpus.write(read, val_share=share)
     expected: dict[str, list[str]] = {"train": [], "val": []}
