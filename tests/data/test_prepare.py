@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storyloom.config import load_preset
+from storyloom.config import DataConfig, load_preset
 from storyloom.data import Data, parallel, prepare, sources
 from storyloom.data.sources import STORYBOOK_SEED, read_stories
 from storyloom.data.storybook import tell
@@ -156,6 +156,22 @@ def test_a_preset_is_used_and_overridden(tmp_path):
     assert data.tokenizer.vocab_size == data.manifest["settings"]["vocab_size"] == 263
 
 
+def test_every_setting_but_the_rows_is_kept(tmp_path):
+    """Rows are laid out in training, by its own settings."""
+    given = {
+        "tokenizer": "char",
+        "vocab_size": 263,
+        "column": "story",
+        "clean": True,
+        "strict_characters": True,
+        "limit_mb": 0.7,
+        "val_fraction": 0.3,
+    }
+    data = prepare(text_file(tmp_path, STORIES), out=tmp_path / "D", preset=DataConfig(**given, rows="padded"))
+    assert data.manifest["settings"] == given
+    assert given.keys() | {"rows"} == DataConfig.model_fields.keys()
+
+
 def test_a_tokenizer_file_is_taken_as_it_is(tmp_path):
     tokenizer = BPETokenizer.train(STORIES[:7], 271)
     tokenizer.save(tmp_path / "t.json")
@@ -164,12 +180,14 @@ def test_a_tokenizer_file_is_taken_as_it_is(tmp_path):
     assert list(split_stories(data, "val")) == [story.text for story in data.val_stories()]
 
 
-def test_more_stories_than_are_encoded_at_once(tmp_path, monkeypatch):
-    text = text_file(tmp_path, STORIES)
-    prepare(text, out=tmp_path / "D", vocab_size=263)
+@pytest.mark.parametrize("options", [{"vocab_size": 263}, {"tokenizer": "char"}])
+def test_more_stories_than_are_encoded_at_once(tmp_path, monkeypatch, options):
+    text, val = text_file(tmp_path, STORIES), text_file(tmp_path, [f"ñ{n}" for n in range(23)], "v.txt")
+    data = prepare(text, val=val, out=tmp_path / "D", **options)
     monkeypatch.setattr(parallel, "STORIES_AT_ONCE", 7)
-    prepare(text, out=tmp_path / "E", vocab_size=263)
+    prepare(text, val=val, out=tmp_path / "E", **options)
     assert tree(tmp_path / "D") == tree(tmp_path / "E")
+    assert data.manifest["val"]["stories_with_unknown_characters"] == (23 if "tokenizer" in options else 0)
 
 
 def test_a_folder_that_is_there_is_refused_and_untouched(tmp_path):
