@@ -14,14 +14,17 @@ from storyloom.training.budget import make_plan
 
 
 @pytest.fixture
-def steps(tiny_file, short_data, make_trainer):
+def steps(tiny_file, tmp_path, short_data, make_trainer):
     """The number of updates under some settings."""
     runtime = make_trainer().runtime
 
     def choose(*settings: str, minutes: float | None = None, started: float = 0.0) -> int:
         config = apply_settings(load_config(tiny_file)[0], ["train.max_steps=none", *settings])
         model = config.model.with_(vocab_size=short_data.tokenizer.vocab_size)
-        return make_plan(config.with_(model=model), short_data, runtime, minutes, started).max_steps
+        scratch = tmp_path / "scratch"
+        plan = make_plan(config.with_(model=model), short_data, runtime, minutes, started, scratch)
+        assert not scratch.exists()
+        return plan.max_steps
 
     return choose
 
@@ -71,8 +74,10 @@ def test_no_limit_is_refused(steps):
 
 @pytest.fixture
 def known_times(monkeypatch, make_trainer):
-    """A machine where an update takes 0.25 s, an evaluation 0.5 s and a sample 0.125 s, 2 s after the start."""
-    seconds = {"update": 0.25, "evaluate": 0.5, "sample": 0.125}
+    """A machine where an update takes 0.25 s, an evaluation 0.5 s, a sample 0.125 s and a save 0.375 s, 2 s after the
+    start.
+    """
+    seconds = {"update": 0.25, "evaluate": 0.5, "sample": 0.125, "save": 0.375}
     asked = []
 
     def measure(action) -> float:
@@ -88,8 +93,9 @@ def test_minutes_are_divided_by_hand(steps, known_times, short_data):
     val = short_data.manifest["val"]["stories"]
     assert val > 3  # only the first three are evaluated on the way
     final = 0.5 * val / 3
-    each = 0.25 + 0.5 / 5 + 0.125 / 7  # evaluations every 5 updates, samples every 7
-    expected = int((60 * 1.5 - 2 - final - 0.5) / each)
+    # evaluations, each of which may be the best, every 5 updates; samples every 7, checkpoints every 2
+    each = 0.25 + (0.5 + 0.375) / 5 + 0.125 / 7 + 0.375 / 2
+    expected = int((60 * 1.5 - 2 - final - 0.5 - 0.375) / each)
     assert steps(minutes=1.5, started=100.0) == expected
     assert steps("train.max_steps=13", minutes=1.5, started=100.0) == 13
     assert known_times.count("update") >= budget.PROBE_STEPS
@@ -107,7 +113,7 @@ def test_too_little_time_is_refused_with_what_it_takes(steps, known_times, short
     message = str(caught.value)
     assert message.startswith("--minutes 0.05 is too little")
     needed = float(re.search(r"about ([\d.e+-]+) minutes", message)[1]) * 60
-    assert needed == pytest.approx(2 + 0.25 + 0.5 + 0.5 * short_data.manifest["val"]["stories"] / 3, rel=0.05)
+    assert needed == pytest.approx(2 + 0.25 + 0.5 + 0.375 + 0.5 * short_data.manifest["val"]["stories"] / 3, rel=0.05)
 
 
 def test_a_probe_leaves_its_configuration_alone(steps, known_times):

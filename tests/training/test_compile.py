@@ -45,7 +45,7 @@ def test_a_compiled_run_that_died_ends_with_the_same_bits(
 
 
 @pytest.fixture
-def plan(tiny_file, short_data, monkeypatch):
+def plan(tiny_file, tmp_path, short_data, monkeypatch):
     """Plan a run on a machine where an eager update takes a second and a compiled one as long as asked."""
     runtime = Runtime(torch.device("cpu"), "fp32", 1)
     monkeypatch.setattr(budget, "has_compiler", lambda device: True)
@@ -63,7 +63,7 @@ def plan(tiny_file, short_data, monkeypatch):
         config = apply_settings(load_config(tiny_file)[0], ["train.compile=auto", "train.max_steps=none", *settings])
         config = config.with_(model=config.model.with_(vocab_size=short_data.tokenizer.vocab_size))
         made.clear()
-        return make_plan(config, short_data, runtime, minutes, 0.0)
+        return make_plan(config, short_data, runtime, minutes, 0.0, tmp_path / "scratch")
 
     return choose
 

@@ -3,15 +3,17 @@ whether compiling the training step pays for so many. Probes run on throwaway st
 """
 
 import math
+import shutil
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean, median
 
-from storyloom.config import Config, TrainConfig
+from storyloom.config import Config
 from storyloom.data import Data
 from storyloom.data.dataset import ROWS
 from storyloom.errors import ConfigError
-from storyloom.runtime import Runtime
+from storyloom.runtime import Runtime, save_checkpoint
 from storyloom.runtime.device import has_compiler
 from storyloom.training.trainer import Trainer
 
@@ -34,7 +36,9 @@ class Plan:
     """Whether the training step is compiled."""
 
 
-def make_plan(config: Config, data: Data, runtime: Runtime, minutes: float | None, started: float) -> Plan:
+def make_plan(
+    config: Config, data: Data, runtime: Runtime, minutes: float | None, started: float, scratch: Path
+) -> Plan:
     """Decide on the number of updates, the smallest of all limits, and on compilation.
 
     Args:
@@ -42,6 +46,7 @@ def make_plan(config: Config, data: Data, runtime: Runtime, minutes: float | Non
         data, runtime: what and where to train.
         minutes: wall-clock time for everything from `started` on, the final evaluation included.
         started: `time.perf_counter()` at the start.
+        scratch: a folder that does not exist; with minutes a checkpoint is saved there, timed and removed.
 
     Raises:
         ConfigError: there is no limit, the minutes do not suffice for one update, or compiling fails though asked for.
@@ -57,7 +62,7 @@ def make_plan(config: Config, data: Data, runtime: Runtime, minutes: float | Non
     if compiles:
         trainer = _compiled(probed, data, runtime)
     if minutes is not None:
-        limits.append(_steps_within(minutes * 60, trainer, config.train, data, started))
+        limits.append(_steps_within(minutes * 60, trainer, data, started, scratch))
     return Plan(min(limits), compiles)
 
 
@@ -115,14 +120,17 @@ def _compiled(config: Config, data: Data, runtime: Runtime) -> Trainer:
     return trainer
 
 
-def _steps_within(seconds: float, trainer: Trainer, settings: TrainConfig, data: Data, started: float) -> int:
-    """Updates that fit into the time left, when evaluations and samples on the way and the end are counted in."""
+def _steps_within(seconds: float, trainer: Trainer, data: Data, started: float, scratch: Path) -> int:
+    """Updates that fit into the time left beside evaluations, samples and checkpoints on the way, and the end."""
+    settings = trainer.settings
     step = _step_seconds(trainer)
     sample = _seconds(trainer.sample)
     evaluation = _seconds(trainer.evaluate)
+    save = _save_seconds(trainer, scratch)
     final = evaluation * data.manifest["val"]["stories"] / len(trainer.eval_stories)
-    left = seconds - (time.perf_counter() - started) - final - evaluation
-    steps = math.floor(left / (step + evaluation / settings.eval_interval + sample / settings.sample_interval))
+    left = seconds - (time.perf_counter() - started) - final - evaluation - save
+    on_the_way = (evaluation + save) / settings.eval_interval + sample / settings.sample_interval
+    steps = math.floor(left / (step + on_the_way + save / settings.checkpoint_interval))
     if steps < 1:
         needed = (seconds - left + step) / 60
         raise ConfigError(
@@ -130,6 +138,18 @@ def _steps_within(seconds: float, trainer: Trainer, settings: TrainConfig, data:
             f"{needed:.2g} minutes here; allow more, or lower train.eval_stories"
         )
     return steps
+
+
+def _save_seconds(trainer: Trainer, scratch: Path) -> float:
+    """The time of a checkpoint, on the disk that is to hold the run's."""
+
+    def save() -> None:
+        save_checkpoint(scratch, trainer.checkpoint())
+
+    try:
+        return _seconds(save)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _step_seconds(trainer: Trainer) -> float:

@@ -141,7 +141,7 @@ def _start(
 ) -> Run:
     """Resolve everything, then write it into the run folder."""
     notes = _differences(config, data, request.settings)
-    resolved, runtime = _resolve(request, config, data, started)
+    resolved, runtime = _resolve(request, config, data, folder, started)
     beginning = _begin_from(request.init, Trainer(resolved, data, runtime)) if request.init else None
     steps, warmup = resolved.train.max_steps, resolved.train.warmup_steps
     if steps is not None and steps <= warmup:
@@ -164,7 +164,7 @@ def _start(
     return Run(folder)
 
 
-def _resolve(request: Request, config: Config, data: Data, started: float) -> tuple[Config, Runtime]:
+def _resolve(request: Request, config: Config, data: Data, folder: Path, started: float) -> tuple[Config, Runtime]:
     """Fill in what the data, the machine and a probe decide."""
     if request.init is not None and request.init.tokenizer.fingerprint != data.tokenizer.fingerprint:
         raise RunError(
@@ -181,7 +181,7 @@ def _resolve(request: Request, config: Config, data: Data, started: float) -> tu
         model=config.model.with_(vocab_size=data.tokenizer.vocab_size),
     )
     runtime = choose_runtime(config.train)
-    plan = make_plan(config, data, runtime, request.minutes, started)
+    plan = make_plan(config, data, runtime, request.minutes, started, folder / "checkpoints" / "last")
     runtime = replace(runtime, compile=plan.compile)
     train = config.train.with_(
         max_steps=plan.max_steps, compile=plan.compile, precision=runtime.precision, threads=runtime.threads
