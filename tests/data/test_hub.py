@@ -81,7 +81,11 @@ def test_as_val_it_means_its_validation_split(layout, tmp_path):
 @pytest.mark.parametrize(
     ("spec", "column", "part"),
     [
-        ("hub:me/stories", "story", r"hub:me/stories has no column 'story': name one with --column; known: id, text"),
+        (
+            "hub:me/stories",
+            "story",
+            r"hub:me/stories has no column 'story': name one with `prepare --column`; known: id, text",
+        ),
         ("hub:me/stories", "id", r"hub:me/stories, train, row 1: 'id' holds 0, which is no text"),
         (
             "hub:me/stories:long",

@@ -133,6 +133,9 @@ def test_contradicting_and_missing_texts_are_named(run: Run, data: Data, tmp_pat
         evaluate(run, data=data, text=tmp_path / "stories.txt")
     with pytest.raises(DataError, match="holds no story"):
         evaluate(run, text=write_stories(tmp_path / "empty.txt", ["  \n"]))
+    (tmp_path / "other.jsonl").write_text('{"story": "No."}')
+    with pytest.raises(DataError, match="name one with `prepare --column`"):  # `evaluate` itself has no --column
+        evaluate(run, text=tmp_path / "other.jsonl")
     data.path.rename(tmp_path / "moved")
     with pytest.raises(DataError, match=r"no longer at .*: name it with --data or --text"):
         evaluate(run)
