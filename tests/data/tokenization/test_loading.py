@@ -44,13 +44,16 @@ def test_a_copy_in_another_process_encodes_alike(kind, send):
     assert sent.fingerprint == tokenizer.fingerprint
 
 
-def test_a_saved_file_is_read_by_the_library_itself(tmp_path):
-    tokenizer = BPETokenizer.train(TRAINED_ON, 283)
+@pytest.mark.parametrize("kind", ["bpe", "char"])
+def test_a_saved_file_is_read_by_the_library_itself(tmp_path, kind):
+    tokenizer = train_tokenizer(kind, TRAINED_ON, 283)
     tokenizer.save(tmp_path / "t.json")
     theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "t.json"))
     story = "The mat sang 🙂"
     assert theirs.encode(story).ids == tokenizer.encode(story)
     assert theirs.decode(tokenizer.encode(story)) == story
+    theirs.encode_special_tokens = True
+    assert theirs.encode(PROBE).ids == tokenizer.encode(PROBE)  # with unknown characters, and the literal end-of-text
 
 
 def test_different_tokenizers_have_different_fingerprints():

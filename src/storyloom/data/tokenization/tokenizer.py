@@ -61,6 +61,9 @@ class Tokenizer:
         """The ids of many texts, encoded side by side."""
         for text in texts:
             _check_unicode(text)
+        return self._encode_all(texts)
+
+    def _encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     def decode(self, ids: Iterable[int]) -> str:
