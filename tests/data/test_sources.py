@@ -1,6 +1,7 @@
 """Whatever a source is: the same stories, in the same form, and a way out where it cannot be read."""
 
 import os
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -85,6 +86,14 @@ def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path):
     source = open_source(str(tmp_path))
     assert list(source) == list(source) == ["a.txt", "a/b/c.txt", "a/z.txt", "b.txt", "c/d.TXT"]
     assert source.name == tmp_path.name
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right of their own there")
+def test_a_folder_that_links_back_to_itself_is_read_once(tmp_path):
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "circle").symlink_to(tmp_path)
+    (tmp_path / "b.txt").symlink_to(tmp_path / "a.txt")
+    assert list(open_source(str(tmp_path))) == ["one", "one"]
 
 
 def test_a_folder_that_cannot_be_read_does_not_vanish(tmp_path, monkeypatch):

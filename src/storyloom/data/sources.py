@@ -48,7 +48,8 @@ class Storybook:
 class Folder:
     """The stories of all files below a folder, in the order of their paths.
 
-    Files of unknown endings are passed over, and so are data folders, which hold stories of their sources once more.
+    Files of unknown endings are passed over, and so are linked folders, which may lead in a circle, and data folders,
+    which hold stories of their sources once more.
 
     Args:
         path: the folder.
