@@ -39,6 +39,17 @@ def test_training_itself_does_not_see_the_average(make_trainer):
     assert plain.evaluate() != averaged.evaluate()
 
 
+def test_the_weights_in_training_are_neither_evaluated_nor_told_by(make_trainer):
+    trainer = make_trainer(*EMA)
+    for _ in range(3):
+        trainer.update()
+    figures, story = trainer.evaluate(), trainer.sample()
+    with torch.no_grad():
+        for parameter in trainer.model.parameters():
+            parameter.zero_()
+    assert (trainer.evaluate(), trainer.sample()) == (figures, story)
+
+
 def test_the_average_is_what_is_evaluated_and_kept(tmp_path, tiny_file, short_data, monkeypatch, metric_rows):
     seen = []
     update = Trainer.update

@@ -7,7 +7,7 @@ import torch
 
 from storyloom.errors import CheckpointError, RunError
 from storyloom.evaluation import evaluate
-from storyloom.runtime import Run
+from storyloom.runtime import Run, load_checkpoint
 from storyloom.training import train
 from storyloom.training.trainer import Trainer
 
@@ -58,6 +58,24 @@ def test_it_is_resumed_to_the_same_bits_without_that_run(
     shutil.rmtree(origin)
     again = train(out=tmp_path / "B", resume=True, progress=False)
     assert computed(again.path) == computed(whole.path)
+
+
+def test_the_average_begins_with_those_weights_too(tmp_path, tiny_file, short_data, first, dying_at):
+    with dying_at(0):
+        train(
+            short_data,
+            out=tmp_path / "R",
+            config=tiny_file,
+            settings=["train.ema=0.9"],
+            init=first.path,
+            progress=False,
+        )
+    start = load_checkpoint(tmp_path / "R" / "checkpoints" / "last")
+    best = load_checkpoint(first.checkpoint_folder("best")).weights
+    assert start.weights.keys() == best.keys()
+    for name, weight in best.items():
+        assert torch.equal(start.weights[name], weight)
+        assert torch.equal(start.tensors[f"raw.{name}"], weight)
 
 
 def test_the_weights_of_a_start_that_died_are_not_taken(tmp_path, tiny_file, short_data, first, computed):

@@ -167,13 +167,16 @@ def test_a_finished_run_says_so_and_changes_nothing(tmp_path, tiny_file, short_d
     assert everything(run.path) == before
 
 
-def test_a_run_that_died_in_its_last_evaluation_is_evaluated(tmp_path, tiny_file, short_data, computed, metric_rows):
+def test_a_run_that_died_behind_its_last_update_is_evaluated(tmp_path, tiny_file, short_data, computed, metric_rows):
     whole = train(short_data, out=tmp_path / "A", config=tiny_file, progress=False)
     shutil.copytree(whole.path, tmp_path / "B")
     lines = (tmp_path / "B" / "metrics.jsonl").read_text().split("\n")
     assert json.loads(lines[-2])["kind"] == "final"
     (tmp_path / "B" / "metrics.jsonl").write_text("\n".join([*lines[:-2], lines[-2][:30]]))  # torn
+    checkpoints = tmp_path / "B" / "checkpoints"
+    (checkpoints / "last").rename(checkpoints / "last.new")  # and in its last save, which is not made again
     again = train(out=tmp_path / "B", resume=True, progress=False)
+    assert {path.name for path in checkpoints.iterdir()} == {"best", "last"}
     assert computed(again.path) == computed(whole.path)
     assert len(metric_rows(again.path, "final")) == 1
 
