@@ -154,17 +154,20 @@ def test_a_hub_that_does_not_answer_is_one_line(monkeypatch, error, part):
     assert len(str(caught.value)) <= 240
 
 
-def test_the_libraries_are_as_loud_as_before(layout):
+@pytest.mark.parametrize("with_bars", [False, True])
+def test_the_libraries_are_as_loud_as_before(layout, monkeypatch, with_bars):
     datasets = pytest.importorskip("datasets")
     layout(train=TRAIN)
-    before = logging.getLogger("datasets").level
-    datasets.utils.enable_progress_bars()
+    monkeypatch.setattr(logging.getLogger("datasets"), "level", 17)
+    (datasets.utils.enable_progress_bars if with_bars else datasets.utils.disable_progress_bars)()
     rows = iter(open_hub("hub:me/stories", "text", "train"))
     next(rows)
     assert datasets.utils.are_progress_bars_disabled()
+    assert logging.getLogger("datasets").level == logging.CRITICAL
     rows.close()  # pyright: ignore[reportAttributeAccessIssue]
-    assert logging.getLogger("datasets").level == before
-    assert not datasets.utils.are_progress_bars_disabled()
+    assert logging.getLogger("datasets").level == 17
+    assert datasets.utils.are_progress_bars_disabled() != with_bars
+    datasets.utils.enable_progress_bars()
 
 
 def test_offline_the_command_says_what_to_do_and_nothing_else(tmp_path):
