@@ -117,6 +117,12 @@ def test_a_folder_without_files_of_stories_names_the_endings(tmp_path):
         open_source(str(tmp_path))
 
 
+def test_a_folder_with_a_manifest_of_its_own_is_no_data_folder(tmp_path):
+    for name in ("manifest.json", "train.txt", "val.txt"):
+        (tmp_path / name).write_text(name)
+    assert list(open_source(str(tmp_path))) == ["train.txt", "val.txt"]
+
+
 def test_the_column_reaches_every_table(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"story": "one", "text": "two"}')
     (tmp_path / "b.txt").write_text("three")

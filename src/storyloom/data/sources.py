@@ -64,7 +64,7 @@ class Folder:
         found = [
             Path(folder, name)
             for folder, _, names in os.walk(path, onerror=_raise)
-            if not {MANIFEST, "val.txt"} <= set(names)
+            if not {MANIFEST, "val-00000.bin"} <= set(names)
             for name in names
         ]
         known = [file for file in found if file.suffix.lower() in FILE_KINDS]
