@@ -1,6 +1,7 @@
 """Plain text in, a story model out: a source named where a data folder may stand."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,19 @@ def test_what_is_refused_behind_the_preparing_leaves_nothing(tmp_path, tiny_file
     with pytest.raises(error):
         train(text, out=tmp_path / out, config=tiny_file, settings=settings, progress=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "tiny.toml"]
+
+
+def test_ctrl_c_just_behind_the_configuration_leaves_nothing(tmp_path, tiny_file, text, monkeypatch):
+    """The data was removed and `config.toml` was not: a run that could neither go on nor begin anew."""
+
+    def interrupted(path: Path) -> Run:
+        assert (path / "config.toml").is_file()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["storyloom.training.train"], "Run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(text, out=tmp_path / "R", config=tiny_file, progress=False)
+    assert not (tmp_path / "R").exists()
 
 
 def test_the_command_repeated_resumes(tmp_path, tiny_file, text, dying_at, computed):

@@ -28,6 +28,7 @@ from storyloom.training.trainer import Trainer
 OWN_DATA = "data"  # where a source is prepared inside the run folder
 BEGUN = "begun"  # stands there until config.toml makes it a run: all that we laid out beside it may be half a start
 LAID_OUT = (
+    "config.toml",  # goes first: with it the rest must be whole
     OWN_DATA,
     f"{OWN_DATA}.partial",
     "tokenizer.json",
