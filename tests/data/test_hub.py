@@ -68,6 +68,13 @@ def test_its_own_validation_split_is_taken_unless_told_otherwise(layout, tmp_pat
     assert by_hash.manifest["train"]["stories"] + by_hash.manifest["val"]["stories"] == len(TRAIN)
 
 
+def test_the_limit_holds_for_either_side(layout, tmp_path):
+    """A few megabytes of training stories came with the whole validation split, of many more."""
+    layout(train=[f"story {n}" for n in range(97)], validation=[f"other {n}" for n in range(89)])
+    data = prepare("hub:me/stories", out=tmp_path / "D", vocab_size=257, limit_mb=70e-6)
+    assert (data.manifest["train"]["stories"], data.manifest["val"]["stories"]) == (10, 10)  # of 7 letters, 8 from 10
+
+
 def test_as_val_it_means_its_validation_split(layout, tmp_path):
     layout(train=TRAIN, validation=VALIDATION)
     layout("whole", train=TRAIN)

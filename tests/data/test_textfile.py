@@ -41,6 +41,7 @@ def stories_in(folder, content: bytes) -> list[str]:
         (b"one\r\n\r\ntwo\n\xef\xbb\xbf\nthree", ["one", "two", "three"]),
         (b"one\n\xc2\xa0\ntwo", ["one", "two"]),  # a line of a no-break space is blank
         (b"one\n\ntwo\n<|endoftext|>\n", ["one\n\ntwo"]),  # a mark, however late
+        (b"one\n\nhe typed <|endoftext|>, twice\n\nthree", ["one", "he typed <|endoftext|>, twice", "three"]),
         (b"a\x00b\x0cc\rd", ["a\x00b\x0cc\rd"]),
     ],
 )
@@ -51,12 +52,12 @@ def test_separators_line_ends_and_white_space(tmp_path, content, stories):
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (b"one\n\nstill one<|endoftext|>two\n\nstill two<|endoftext|>", 3),
+        (b"one\n\nstill one<|endoftext|>two\n\nstill two<|endoftext|>", 5),
         (b"one\ntwo <|endoftext|>\n\nthree <|endoftext|>\n", 2),
         (b"\\<|endoftext|>", 1),
     ],
 )
-def test_separators_within_lines_alone_are_refused(tmp_path, content, line):
+def test_separators_at_the_ends_of_lines_alone_are_refused(tmp_path, content, line):
     """Caught: stories joined without line ends were cut at their blank lines instead, and held the separators."""
     with pytest.raises(DataError, match=rf"a\.txt, line {line} has <\|endoftext\|> beside other text.* of its own"):
         stories_in(tmp_path, content)

@@ -5,7 +5,7 @@ until they are encoded.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -61,7 +61,7 @@ def prepare(
         strict_characters: when cleaning, keep only ASCII letters, digits, `.,!?;:'"` and white space.
         limit_mb: read only the first so many megabytes (1e6 UTF-8 bytes) of the sources, before any cleaning; the
             manifest names those sources that were not read at all. A validation source is read whole, but for the
-            storybook, which has no end.
+            storybook and data sets of the hub, of which as much again is read at most.
         workers: processes that clean and encode; the folder is the same, byte for byte, however many. With 1 this
             process does it, on all cores where the tokenizer can. With more a script must guard its main part by
             `if __name__ == "__main__":`.
@@ -160,16 +160,17 @@ class _Stories:
     def write_to(self, corpus: Corpus) -> None:
         """Read all, once. Raises `DataError` where a side gets no story."""
         if self._val:
-            corpus.write(self._val, val_share=1)
+            may_be_huge = isinstance(self._val, HubDataset)
+            corpus.write(self._limited(self._val) if may_be_huge else self._val, val_share=1)
             if not corpus.stories["val"]:
                 raise DataError(f"no story in {self._val_spec} for validation: it is empty; name another --val")
-        stories = self._in_turn()
-        if self._settings.limit_mb:
-            stories = limited(stories, self._settings.limit_mb)
-        corpus.write(stories, val_share=0 if self._val else self._settings.val_fraction)
+        corpus.write(self._limited(self._in_turn()), val_share=0 if self._val else self._settings.val_fraction)
         for split, count in corpus.stories.items():
             if not count:
                 raise DataError(self._no_story(split))
+
+    def _limited(self, stories: Iterable[str]) -> Iterable[str]:
+        return limited(stories, self._settings.limit_mb) if self._settings.limit_mb else stories
 
     def _in_turn(self) -> Iterator[str]:
         for source in self._sources:

@@ -53,8 +53,8 @@ class TextFile:
         path: the file. Where it has no mark, it is read once more to know so.
 
     Raises:
-        DataError: it is not UTF-8, or has `<|endoftext|>` within its lines only: whoever joined it meant stories to end
-            there, and by its blank lines they would be others.
+        DataError: it is not UTF-8, or has `<|endoftext|>` only at the end or the beginning of lines with other text:
+            whoever joined it meant stories to end there, and by its blank lines they would be others.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,16 +75,16 @@ class TextFile:
         yield from self._story(pending, number + 1)
 
     def _has_marks(self) -> bool:
-        within = 0  # the first line that holds more than the separator
+        beside = 0  # the first line that begins or ends with the separator, and holds more
         with self._path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
                 if _is_mark(raw):
                     return True
-                if not within and SEPARATOR.encode() in raw:
-                    within = number
-        if within:
+                if not beside and _begins_or_ends_with_mark(raw.strip()):
+                    beside = number
+        if beside:
             raise DataError(
-                f"{self._path}, line {within} has {SEPARATOR} beside other text, and no line holds it alone: put it on "
+                f"{self._path}, line {beside} has {SEPARATOR} beside other text, and no line holds it alone: put it on "
                 "a line of its own wherever a story ends"
             )
         return False
@@ -111,6 +111,11 @@ def _is_mark(raw: bytes) -> bool:
     line = raw.decode("utf-8", errors="replace").replace(BYTE_ORDER_MARK, "")
     found = _MARK.fullmatch(line)
     return found is not None and not found[1]
+
+
+def _begins_or_ends_with_mark(line: bytes) -> bool:
+    mark = SEPARATOR.encode()
+    return line.startswith(mark) or line.endswith(mark)
 
 
 def _is_blank(raw: bytes) -> bool:
