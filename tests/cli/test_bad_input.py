@@ -60,6 +60,7 @@ BAD = {
     "prepare many.txt --out afile": ["afile exists already", "--out"],
     "prepare many.txt --out afile/X": ["cannot use afile/X: Not a directory", "another place"],
     "prepare many.txt --out ''": ["exists already"],
+    "prepare many.txt --out .": ["exists already"],
     "prepare many.txt --val emptydir --out OUT": ["no file below the folder emptydir"],
     "prepare many.txt --tokenizer gpt2 --vocab-size 300 --out OUT": ["vocab_size = 300 with tokenizer = gpt2"],
     "prepare many.txt --tokenizer gpt2 --out OUT": ["GPT-2's vocabulary", "TIKTOKEN_CACHE_DIR", "--tokenizer bpe"],

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+import storyloom
+from storyloom.errors import DataError
+
 
 @pytest.fixture
 def closed(workspace) -> Iterator[None]:
@@ -99,3 +102,12 @@ def test_cleaning_is_reported(command, tmp_path):
     )
     strict = command("prepare", tmp_path / "a.jsonl", "--out", tmp_path / "Y", *words[:-2], "--strict-characters")
     assert strict.out.startswith("cleaning: 8 stories read; 2 repaired, 0 stripped of characters, 1 tidied, ")
+
+
+def test_the_working_directory_is_no_place_for_data(tmp_path, workspace):
+    """A name to put the finished folder under was made from `.`, which has none: a traceback."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        with pytest.raises(DataError, match=r"^\. exists already: choose another --out"):
+            storyloom.prepare(workspace / "many.txt", out=".")
+    assert [*tmp_path.iterdir()] == []

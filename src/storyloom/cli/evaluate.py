@@ -1,12 +1,12 @@
 """`storyloom evaluate`."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import storyloom
+from storyloom.cli.output import print_json
 
 
 def evaluate(
@@ -18,12 +18,10 @@ def evaluate(
 ) -> None:
     """Measure a run: nats/token, perplexity, bits/byte."""
     figures = storyloom.evaluate(run, data=data, text=text, checkpoint=checkpoint)
-    typer.echo(json.dumps(_without_nan(figures), allow_nan=False) if as_json else describe(figures))
-
-
-def _without_nan(figures: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no nan, which is the standard error over a single story."""
-    return {name: None if value != value else value for name, value in figures.items()}
+    if as_json:
+        print_json(figures)
+    else:
+        typer.echo(describe(figures))
 
 
 def describe(figures: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import storyloom
+from storyloom.cli.output import print_json
 from storyloom.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def tell(
         teller = storyloom.load(model, checkpoint)
         compared = storyloom.compare_strategies(teller, prompt, num_stories=num_stories, **given, **extent)
         if as_json:
-            rows = [_without_nan(asdict(quality)) for quality in compared]
-            _print_json({"prompt": prompt, "strategy": ALL, **given, **extent, "strategies": rows})
+            rows = [asdict(quality) for quality in compared]
+            print_json({"prompt": prompt, "strategy": ALL, **given, **extent, "strategies": rows})
         else:
             _print_comparison(compared)
         return
@@ -89,7 +89,7 @@ def tell(
     teller = storyloom.load(model, checkpoint)
     if as_json:
         stories = teller.tell_all(prompt, num_stories=num_stories, strategy=chosen, **extent)
-        _print_json({"prompt": prompt, "strategy": chosen.name, **given, **extent, "stories": stories})
+        print_json({"prompt": prompt, "strategy": chosen.name, **given, **extent, "stories": stories})
     elif num_stories != 1:
         stories = teller.tell_all(prompt, num_stories=num_stories, strategy=chosen, **extent)
         sys.stdout.write("\n\n".join(stories) + "\n")
@@ -136,12 +136,3 @@ def _rounded(value: float) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return "-" if math.isnan(value) else f"{value:.3f}"
-
-
-def _without_nan(figures: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no nan, which a figure is where there is too little text for it."""
-    return {name: None if value != value else value for name, value in figures.items()}
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")

@@ -98,7 +98,7 @@ def prepare(
     _refuse_contradictions(settings.tokenizer, vocab_size, val, val_fraction, workers)
     train_tokenizer(settings.tokenizer, (), settings.vocab_size)  # what is impossible is said before all is read
     folder = Path(out)
-    if not is_vacant(folder):
+    if not folder.name or not is_vacant(folder):  # `.` has no name of its own to be put in place under
         raise DataError(f"{folder} exists already: choose another --out, or remove it first")
     specs = [os.fspath(source) for source in sources]
     stories = _Stories(specs, None if val is None else os.fspath(val), settings, val_fraction)

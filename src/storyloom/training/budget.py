@@ -93,8 +93,8 @@ def _is_long(trainer: Trainer, limits: list[int], minutes: float | None) -> bool
         return False
     if not limits:
         return True
-    trainer.update()
-    return min(limits) * median(_seconds(trainer.update) for _ in range(3)) >= LONG_ENOUGH
+    seconds = [_seconds(trainer.update) for _ in range(PROBE_STEPS)]
+    return min(limits) * min(seconds) >= LONG_ENOUGH  # the first updates are slower: the fastest is nearest the truth
 
 
 def _is_worth_compiling(eager: Trainer, config: Config, data: Data, runtime: Runtime) -> bool:
