@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint test-slow calibrate clean
+.PHONY: help demo test lint test-slow calibrate ablate clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ test-slow: $(INSTALLED)  ## the tests that take minutes: killed runs, calibratio
 
 calibrate: $(INSTALLED)  ## measure the storybook: limit, 5-gram, collision entropy
 	$(BIN)/python benchmarks/storybook_calibration.py
+
+ablate: $(INSTALLED)  ## hours: screen changes to the preset laptop on TEXT=FILE; goes on where it was stopped
+	$(BIN)/python benchmarks/ablate.py --text "$(TEXT)"
 
 clean:  ## remove the environment and all caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis storyloom-demo

@@ -1,0 +1,218 @@
+"""What is to be found out about the preset `laptop`, and each run that it takes. Knows nothing of training or files.
+
+An experiment is a question and its arms; an arm is the preset with some settings changed, as `--set` takes them. The
+preset as it stands is the base, which all experiments share.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from storyloom.errors import ConfigError, nearest
+
+PRESET = "laptop"
+BASE = "base"  # the experiment and the arm that the preset itself is kept under
+
+Row = dict[str, Any]  # a line of results
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One question to the preset."""
+
+    question: str
+    base: str
+    """What the preset has."""
+    arms: dict[str, tuple[str, ...]]
+    """What it might have instead, as settings."""
+    needs: dict[str, str] = field(default_factory=dict)
+    """Arms that cannot be run yet, and what they need."""
+
+
+EXPERIMENTS = {
+    "optimizer": Experiment(
+        "Which optimiser, at which learning rate? Muon moves the blocks' matrices only, AdamW the rest.",
+        "adamw at 4e-3",
+        {
+            **{f"adamw at {rate}": (f"train.learning_rate={rate}",) for rate in ("2e-3", "6e-3", "8e-3")},
+            **{
+                f"muon at {rate}": ("train.optimizer=muon", f"train.learning_rate={rate}")
+                for rate in ("4e-3", "8e-3", "12e-3", "16e-3")
+            },
+        },
+    ),
+    "vocabulary": Experiment(
+        "How many entries? In a larger vocabulary a token is a longer piece of text: equal tokens are not equal text.",
+        "2048",
+        {"1024": ("data.vocab_size=1024",), "4096": ("data.vocab_size=4096",)},
+    ),
+    "shape": Experiment(
+        "Wide or deep, at about equal size? Heads of 64 do not divide every width.",
+        "4 x 192, heads of 64",
+        {
+            "4 x 192, heads of 32": ("model.n_head=6",),
+            "3 x 224, heads of 32": ("model.n_layer=3", "model.n_embd=224", "model.n_head=7"),
+            "6 x 160, heads of 32": ("model.n_layer=6", "model.n_embd=160", "model.n_head=5"),
+        },
+    ),
+    "qk_norm": Experiment(
+        "Are queries and keys to be normalised?",
+        "on",
+        {"off": ("model.qk_norm=false",)},
+    ),
+    "mlp": Experiment(
+        "Which MLP, at equal work?",
+        "swiglu, 8/3 C wide",
+        {"relu2, 4 C wide": ("model.mlp=relu2",)},
+    ),
+    "batch": Experiment(
+        "How many rows of 256 tokens in an update?",
+        "16",
+        {"8": ("train.batch_size=8",), "32": ("train.batch_size=32",)},
+    ),
+    "block": Experiment(
+        "How long a window, at 4,096 tokens an update? Evaluation has the same window.",
+        "256",
+        {
+            "128": ("model.block_size=128", "train.batch_size=32"),
+            "512": ("model.block_size=512", "train.batch_size=8"),
+        },
+    ),
+    "schedule": Experiment(
+        "How is the learning rate to fall?",
+        "trapezoid, falling over the last half",
+        {
+            "trapezoid, the last 0.3": ("train.decay_fraction=0.3",),
+            "trapezoid, the last 0.7": ("train.decay_fraction=0.7",),
+            "cosine": ("train.schedule=cosine",),
+        },
+    ),
+    "rows": Experiment(
+        "What does a row hold?",
+        "stream: windows over the joined stories",
+        {"padded: one story": ("data.rows=padded",)},
+        {"windows that begin at a story's start": "a third kind of `data.rows`"},
+    ),
+    "ema": Experiment(
+        "Are averaged weights better than the last ones?",
+        "the last ones",
+        {"decay 0.99": ("train.ema=0.99",), "decay 0.999": ("train.ema=0.999",)},
+    ),
+    "weight_decay": Experiment(
+        "How much weight decay?",
+        "0.1",
+        {"0.01": ("train.weight_decay=0.01",), "0.3": ("train.weight_decay=0.3",)},
+    ),
+    "dropout": Experiment(
+        "Is dropout worth its noise?",
+        "0",
+        {"0.1": ("model.dropout=0.1",)},
+    ),
+    "initialisation": Experiment(
+        "Is each branch to begin as nothing?",
+        "as GPT-2's",
+        {},
+        {"projections that start at zero": "a setting for how `model` draws its first weights"},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Round:
+    """How long each run is, and which seeds it is repeated with."""
+
+    unit: str
+    """`minutes` or `tokens`."""
+    size: int
+    seeds: tuple[int, ...]
+
+    @property
+    def budget(self) -> str:
+        """As it stands in the results: `2 minutes`."""
+        return f"{self.size:,} {self.unit}"
+
+
+ROUNDS = {
+    "screen": Round("minutes", 2, (1337,)),
+    # The same seed gives all arms the same order of rows, and those of one shape the same first weights.
+    "confirm": Round("tokens", 8_000_000, (1, 2, 3)),
+}
+CONFIRMED = 3  # arms that are run again, at most one of each experiment
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: an arm, a seed, a budget."""
+
+    experiment: str
+    arm: str
+    settings: tuple[str, ...]
+    round: str
+    seed: int
+
+    def as_row(self) -> Row:
+        """The beginning of its line in the results, which tells it from all others."""
+        return {
+            "experiment": self.experiment,
+            "arm": self.arm,
+            "settings": list(self.settings),
+            "round": self.round,
+            "budget": ROUNDS[self.round].budget,
+            "seed": self.seed,
+        }
+
+    def found_in(self, rows: Iterable[Row]) -> Row | None:
+        """Its line, where it is finished. An arm whose settings have changed since is another one."""
+        mine = self.as_row().items()
+        return next((row for row in rows if all(row.get(name) == value for name, value in mine)), None)
+
+
+Arm = tuple[str, str, tuple[str, ...]]  # experiment, name, settings
+THE_BASE: Arm = (BASE, BASE, ())
+
+
+def jobs_of(name: str, rows: Sequence[Row], only: Collection[str] = ()) -> list[Job]:
+    """All runs of a round, in order, finished ones too; the base comes first with each seed.
+
+    Args:
+        name: `screen` has all arms; `confirm` the best of each experiment in the screen, and of those the best three.
+        rows: the results so far.
+        only: experiments, or single arms as `EXPERIMENT/ARM`; all where none is named.
+
+    Returns:
+        The runs; none to confirm where the screen has no base yet, or no arm.
+
+    Raises:
+        ConfigError: `only` names what there is not.
+    """
+    arms = [THE_BASE, *_named(only)]
+    if name == "confirm":
+        arms = _best(arms, rows)
+    return [Job(*arm, name, seed) for seed in ROUNDS[name].seeds for arm in arms]
+
+
+def _named(only: Collection[str]) -> list[Arm]:
+    """The arms that are asked for."""
+    arms = [(name, arm, settings) for name, e in EXPERIMENTS.items() for arm, settings in e.arms.items()]
+    known = {name for experiment, arm, _ in arms for name in (experiment, f"{experiment}/{arm}")}
+    for name in only:
+        if name not in known:
+            raise ConfigError(f"--only {name!r} is no experiment and no arm that can be run: {nearest(name, known)}")
+    return [arm for arm in arms if not only or {arm[0], f"{arm[0]}/{arm[1]}"} & set(only)]
+
+
+def _best(arms: Sequence[Arm], rows: Sequence[Row]) -> list[Arm]:
+    """What would change the preset most: the best arm of each experiment in the screen, of those the best few."""
+    screened = {arm: bits for arm in arms if (bits := _screened(arm, rows)) is not None}
+    best: dict[str, Arm] = {}
+    for arm in sorted(screened, key=screened.__getitem__):
+        best.setdefault(arm[0], arm)
+    base = best.pop(BASE, None)
+    return [base, *list(best.values())[:CONFIRMED]] if base and best else []
+
+
+def _screened(arm: Arm, rows: Sequence[Row]) -> float | None:
+    """The bits/byte of an arm in the screen; None where it has not been run, or diverged."""
+    (seed,) = ROUNDS["screen"].seeds
+    row = Job(*arm, "screen", seed).found_in(rows)
+    return row.get("bits_per_byte") if row else None
