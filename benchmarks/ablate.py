@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import math
+import os
 import platform
 import shutil
 import sys
@@ -20,8 +21,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 from ablation_arms import PRESET, ROUNDS, Job, Row, jobs_of
 from ablation_report import document
@@ -56,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if not asked.write:
             measure_all(asked)
+        DOCUMENT.parent.mkdir(exist_ok=True)
         write_text(DOCUMENT, document(read_results(asked.results)))
     except StoryloomError as error:
         print(f"ablate: {error}", file=sys.stderr)
@@ -202,7 +205,7 @@ class Bench:
             What a line holds beside the job; `failed` instead of the figures where training diverged.
         """
         data = self.data_for(job)
-        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        with ProcessPoolExecutor(1, get_context("spawn"), initializer=die_with_parent) as process:
             figures = process.submit(train_and_measure, job, data, self._work / "run").result()
         machine = {"cpu": cpu_name(), "torch": version("torch"), "storyloom": version("storyloom")}
         return {**figures, **self.origin, **machine, "date": datetime.now(UTC).date().isoformat()}
@@ -214,6 +217,17 @@ class Bench:
         if not folder.exists():
             storyloom.prepare(self.text, out=folder, preset=asked, val_fraction=VAL_FRACTION)
         return folder
+
+
+def die_with_parent() -> None:
+    """End this process as soon as its parent is killed: it would slow down whatever is measured next."""
+
+    def wait() -> None:
+        if parent := parent_process():
+            parent.join()
+            os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def train_and_measure(job: Job, data: Path, folder: Path) -> Row:

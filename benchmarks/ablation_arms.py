@@ -134,7 +134,7 @@ class Round:
 
 ROUNDS = {
     "screen": Round("minutes", 2, (1337,)),
-    # The same seed gives all arms the same order of rows, and those of one shape the same first weights.
+    # The same seed gives arms with the same rows the same order of them, and those of one shape the same first weights.
     "confirm": Round("tokens", 8_000_000, (1, 2, 3)),
 }
 CONFIRMED = 3  # arms that are run again, at most one of each experiment

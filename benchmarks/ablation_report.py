@@ -10,7 +10,7 @@ INTRODUCTION = f"""# What the preset `{PRESET}` is made of
 
 Each experiment changes one thing in the preset, the base, as it stood on the days below. Smaller bits/byte are better.
 A screen gives every arm the same time, once, so that a slower arm sees fewer tokens; a confirmation gives the best arms
-the same number of tokens with several seeds, each of which means the same order of the data.
+the same number of tokens, with several seeds. A seed is an order of the data, the same in all arms whose rows are alike.
 
 - *bits/byte* is the mean over seeds, on held-out stories of the same text that no arm is trained on.
 - *± over seeds* is their standard deviation; nothing where there is one seed.
@@ -40,8 +40,8 @@ def circumstances(rows: Sequence[Row]) -> str:
         "measured on": _all(
             f"{row['held_out_stories']:,} held-out stories, {row['held_out_bytes']:,} bytes" for row in measured
         ),
-        "standard error over these stories": _all(f"{row['bits_per_byte_stderr']:.3f} bits/byte" for row in measured)
-        + "; the arms share the stories, so that their differences are surer than that",
+        "standard error over these stories": f"at most {largest_error(measured):.3f} bits/byte; the arms share the "
+        "stories, so that their differences are surer than that",
         "machine": _all(
             f"{row['cpu']}, {row['threads']} threads, {row['precision']}, the training step "
             + ("compiled" if row["compiled"] else "not compiled")
@@ -52,6 +52,11 @@ def circumstances(rows: Sequence[Row]) -> str:
         "runs": f"{len(rows)}, in all {sum(row['seconds'] for row in rows) / 60:.0f} minutes",
     }
     return "".join(f"- {name}: {fact}\n" for name, fact in facts.items())
+
+
+def largest_error(rows: Sequence[Row]) -> float:
+    """The largest standard error over stories, bits/byte."""
+    return max((row["bits_per_byte_stderr"] for row in rows), default=math.nan)
 
 
 def section(name: str, experiment: Experiment, rows: Sequence[Row]) -> str:

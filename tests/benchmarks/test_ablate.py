@@ -11,6 +11,8 @@ from ablation_arms import EXPERIMENTS, ROUNDS, Experiment, Job, Round, jobs_of
 from ablation_report import document
 
 from storyloom.config import apply_settings, load_preset
+from storyloom.data import Data
+from storyloom.data.storybook import stories
 from storyloom.errors import ConfigError, DataError
 from storyloom.training.metrics import MetricsLog
 
@@ -200,7 +202,13 @@ def test_what_diverged_and_what_was_not_run_say_so(path):
 
 def test_the_document_says_where_and_how_long(both):
     text = document(ablate.read_results(both))
-    for fact in ("`T.txt` (SHA-256 abc", "593 held-out stories, 500,009 bytes", "Abacus, 3 threads, fp32", "torch 9"):
+    for fact in (
+        "`T.txt` (SHA-256 abc",
+        "593 held-out stories, 500,009 bytes",
+        "Abacus, 3 threads, fp32",
+        "torch 9",
+        "at most 0.006 ",
+    ):
         assert text.count(fact) == 1
     assert "runs: 13, in all 22 minutes" in text  # 7 and 6 of 100 seconds
     assert "Nothing has been measured" in document([])
@@ -239,6 +247,77 @@ def test_a_damaged_line_is_named_and_nothing_is_lost(path):
     with pytest.raises(DataError, match="line 3 of"):
         go(path, Runner())
     assert path.read_text() == damaged
+
+
+@pytest.fixture
+def text(tmp_path):
+    """Fifty-three stories of the storybook."""
+    path = tmp_path / "T.txt"
+    path.write_text("\n<|endoftext|>\n".join(story.text for story in stories(7, 53)), encoding="utf-8")
+    return path
+
+
+def test_vocabularies_are_prepared_once_and_hold_out_the_same_stories(tmp_path, text):
+    bench = ablate.Bench(text, tmp_path / "work")
+    sizes = {size: bench.data_for(Job("v", "v", (f"data.vocab_size={size}",), "screen", 3)) for size in (283, 307)}
+    held_out = {(folder / "val.txt").read_bytes() for folder in sizes.values()}
+    assert len(held_out) == 1
+    assert 1 <= held_out.pop().count(b"<|endoftext|>") + 1 <= 8  # of 53 one in 20
+    assert [Data(folder).tokenizer.vocab_size for folder in sizes.values()] == [283, 307]
+    made = (sizes[283] / "manifest.json").stat().st_mtime_ns
+    assert bench.data_for(Job("rows", "r", ("data.rows=padded", "data.vocab_size=283"), "screen", 3)) == sizes[283]
+    assert (sizes[283] / "manifest.json").stat().st_mtime_ns == made
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, path, text):
+    """The command line, with a runner instead of trainings."""
+    runner = Runner()
+    monkeypatch.setattr(ablate.Bench, "run", lambda self, job: {**runner(job), **self.origin})
+    monkeypatch.setattr(ablate, "DOCUMENT", tmp_path / "docs" / "ablations.md")
+    return lambda *words: ablate.main(["--results", str(path), "--work", str(tmp_path / "work"), *words])
+
+
+def test_the_command_screens_confirms_and_writes(tmp_path, command, path, text, capsys):
+    assert command("--text", str(text), "--only", "colour") == 0
+    rows = ablate.read_results(path)
+    assert [(row["round"], row["arm"]) for row in rows] == [
+        *(("screen", arm) for arm in ("base", "red", "blue")),
+        *(("confirm", arm) for _ in (3, 5) for arm in ("base", "blue")),
+    ]
+    written = tmp_path / "docs" / "ablations.md"
+    assert written.read_text(encoding="utf-8") == document(rows)
+    written.unlink()
+    assert command("--write") == 0
+    assert written.read_text(encoding="utf-8") == document(rows)
+    capsys.readouterr()
+    assert command("--list", "--rounds", "screen") == 0
+    assert [line.split(": ")[-1] for line in capsys.readouterr().out.splitlines()] == [
+        *(f"{bits} bits/byte after 1,000 tokens" for bits in ("1.0220", "0.9887", "0.9665")),
+        *["missing"] * 4,
+    ]
+
+
+def test_the_command_without_time_runs_nothing(command, path, text, capsys):
+    assert command("--text", str(text), "--budget-minutes", "2.9") == 0
+    assert ablate.read_results(path) == []
+    assert "out of time" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--text", "nowhere.txt"], "no text at nowhere.txt"),
+        (["--text", "{text}", "--only", "colours"], "did you mean 'colour'"),
+        (["--text", "{text}", "--rounds", "confirm"], "take --rounds screen first"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, command, path, text, capsys, words, says):
+    assert command(*(word.format(text=text) for word in words)) == 2
+    complaint = capsys.readouterr().err
+    assert says in complaint
+    assert complaint.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == [text]
 
 
 def test_figures_are_those_of_the_last_update_and_of_all_held_out_stories(tmp_path):
