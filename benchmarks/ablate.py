@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -54,12 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--text is missing: name the text to train on, or take --list or --write")
     try:
         if asked.list:
-            show(asked.results, asked.rounds, asked.only)
+            show(RESULTS, asked.rounds, asked.only)
             return 0
         if not asked.write:
             measure_all(asked)
         DOCUMENT.parent.mkdir(exist_ok=True)
-        write_text(DOCUMENT, document(read_results(asked.results)))
+        write_text(DOCUMENT, document(read_results(RESULTS)))
     except StoryloomError as error:
         print(f"ablate: {error}", file=sys.stderr)
         return 2
@@ -82,7 +83,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="print all runs and what is finished")
     parser.add_argument("--write", action="store_true", help="only write the document")
     parser.add_argument("--work", type=Path, default=WORK, help="folder for data and the run in progress")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the lines of results")
     return parser
 
 
@@ -90,12 +90,12 @@ def measure_all(asked: argparse.Namespace) -> None:
     """Run what is missing of the rounds asked for, as long as there is time."""
     until = time.monotonic() + asked.budget_minutes * 60
     bench = Bench(asked.text, asked.work)
-    refuse_mixture(read_results(asked.results), bench.origin)
+    refuse_mixture(read_results(RESULTS), bench.origin)
     for name in asked.rounds:
-        jobs = jobs_of(name, read_results(asked.results), asked.only)
+        jobs = jobs_of(name, read_results(RESULTS), asked.only)
         if not jobs:
             raise ConfigError("nothing to confirm: the screen has no base yet, or no arm; take --rounds screen first")
-        if not run_missing(jobs, asked.results, bench.run, lambda: until - time.monotonic()):
+        if not run_missing(jobs, RESULTS, bench.run, lambda: until - time.monotonic()):
             print("out of time: the same command goes on", file=sys.stderr)
             return
 
@@ -151,7 +151,7 @@ def refuse_mixture(rows: Sequence[Row], origin: Row) -> None:
                 what = name.removesuffix("_sha256")
                 raise DataError(
                     f"the results so far are of another {what} ({row[name]}) than this one ({origin[name]}): "
-                    f"give that {what}, or move the results away with --results"
+                    f"go back to that one, or move {RESULTS} away and begin anew"
                 )
 
 
@@ -236,21 +236,19 @@ def train_and_measure(job: Job, data: Path, folder: Path) -> Row:
     budget = ROUNDS[job.round]
     settings = [f"train.compile={str(COMPILE).lower()}", f"train.seed={job.seed}", *job.settings]
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    train = partial(storyloom.train, data, out=folder, preset=PRESET, progress=False)
     try:
         if budget.unit == "tokens":
-            whole = [*settings, "train.max_epochs=none", f"train.max_tokens={budget.size}"]
-            run = storyloom.train(data, out=folder, preset=PRESET, settings=whole, progress=False)
+            run = train(settings=[*settings, "train.max_epochs=none", f"train.max_tokens={budget.size}"])
         else:
             # What is compiled stays on disk: no arm's minutes are to pay for a compilation that others find done.
-            storyloom.train(data, out=folder, preset=PRESET, settings=[*settings, "train.max_steps=1"], progress=False)
+            train(settings=[*settings, "train.max_steps=1"])
             shutil.rmtree(folder)
-            run = storyloom.train(
-                data, out=folder, preset=PRESET, settings=settings, minutes=budget.size, progress=False
-            )
+            run = train(settings=settings, minutes=budget.size)
         figures = figures_of(run.path)
     except TrainingDiverged as error:
         figures = {"failed": str(error)}
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # gone already where it diverged in the probe
     return {**figures, "seconds": round(time.perf_counter() - started, 1)}
 
 

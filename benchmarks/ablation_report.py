@@ -10,7 +10,7 @@ INTRODUCTION = f"""# What the preset `{PRESET}` is made of
 
 Each experiment changes one thing in the preset, the base, as it stood on the days below. Smaller bits/byte are better.
 A screen gives every arm the same time, once, so that a slower arm sees fewer tokens; a confirmation gives the best arms
-the same number of tokens, with several seeds. A seed is an order of the data, the same in all arms whose rows are alike.
+the same number of tokens, with several seeds. A seed is an order of the data, the same in arms with like rows.
 
 - *bits/byte* is the mean over seeds, on held-out stories of the same text that no arm is trained on.
 - *± over seeds* is their standard deviation; nothing where there is one seed.

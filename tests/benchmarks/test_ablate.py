@@ -236,7 +236,7 @@ def test_results_of_another_text_or_preset_are_not_mixed(path, name):
     go(path, Runner())
     rows = ablate.read_results(path)
     ablate.refuse_mixture(rows, {"text_sha256": "abc", "preset_sha256": "def"})
-    with pytest.raises(DataError, match=f"another {name} .*--results"):
+    with pytest.raises(DataError, match=f"another {name} .*begin anew"):
         ablate.refuse_mixture(rows, {"text_sha256": "abc", "preset_sha256": "def", f"{name}_sha256": "new"})
 
 
@@ -275,7 +275,8 @@ def command(tmp_path, monkeypatch, path, text):
     runner = Runner()
     monkeypatch.setattr(ablate.Bench, "run", lambda self, job: {**runner(job), **self.origin})
     monkeypatch.setattr(ablate, "DOCUMENT", tmp_path / "docs" / "ablations.md")
-    return lambda *words: ablate.main(["--results", str(path), "--work", str(tmp_path / "work"), *words])
+    monkeypatch.setattr(ablate, "RESULTS", path)
+    return lambda *words: ablate.main(["--work", str(tmp_path / "work"), *words])
 
 
 def test_the_command_screens_confirms_and_writes(tmp_path, command, path, text, capsys):
@@ -345,18 +346,27 @@ def test_figures_are_those_of_the_last_update_and_of_all_held_out_stories(tmp_pa
     }
 
 
-TINY = ("model.n_layer=1", "model.n_embd=32", "model.n_head=1", "model.block_size=37", "train.batch_size=3")
+QUICK = (
+    *("model.n_layer=1", "model.n_embd=32", "model.n_head=1", "model.block_size=37"),
+    *("train.batch_size=3", "train.threads=1", "train.precision=fp32"),
+)
 
 
 def test_an_arm_is_trained_measured_and_removed(tmp_path, monkeypatch, story_data):
     monkeypatch.setattr(ablate, "COMPILE", False)
     monkeypatch.setitem(ROUNDS, "confirm", Round("tokens", 37 * 3 * 5, (3,)))
     (tmp_path / "run" / "left over").mkdir(parents=True)
-    job = Job("size", "small", (*TINY, "train.threads=1", "train.precision=fp32"), "confirm", 3)
+    job = Job("size", "small", QUICK, "confirm", 3)
     figures = ablate.train_and_measure(job, story_data.path, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
     assert figures["updates"] == 5
     assert figures["held_out_stories"] == story_data.manifest["val"]["stories"]
     json.dumps(figures, allow_nan=False)
-    wild = Job("size", "wild", (*job.settings, "train.learning_rate=1e38", "train.warmup_steps=0"), "confirm", 3)
+
+
+@pytest.mark.parametrize("name", ["screen", "confirm"])  # in the warm-up, with a clock; in the training itself
+def test_an_arm_that_diverges_is_finished_too(tmp_path, monkeypatch, story_data, name):
+    monkeypatch.setattr(ablate, "COMPILE", False)
+    wild = Job("size", "wild", (*QUICK, "train.learning_rate=1e38", "train.warmup_steps=0"), name, 3)
     assert "diverged" in ablate.train_and_measure(wild, story_data.path, tmp_path / "run")["failed"]
+    assert list(tmp_path.iterdir()) == []
