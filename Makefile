@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint test-slow calibrate ablate clean
+.PHONY: help demo test lint test-slow peers calibrate ablate clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ lint: $(INSTALLED)  ## format, style, types, floors of the house
 
 test-slow: $(INSTALLED)  ## the tests that take minutes: killed runs, calibration
 	$(BIN)/pytest -m slow
+
+peers: $(INSTALLED)  ## install what `storyloom bench` compares with
+	$(BIN)/pip install --quiet --constraint constraints.txt '.[peers]'
 
 calibrate: $(INSTALLED)  ## measure the storybook: limit, 5-gram, collision entropy
 	$(BIN)/python benchmarks/storybook_calibration.py

@@ -13,15 +13,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from storyloom.benchmarking import bench_train
     from storyloom.data import prepare
     from storyloom.evaluation import compare_strategies, evaluate
     from storyloom.generation import load
     from storyloom.reporting import plot_losses
     from storyloom.training import train
 
-__all__ = ["compare_strategies", "evaluate", "load", "plot_losses", "prepare", "train"]
+__all__ = ["bench_train", "compare_strategies", "evaluate", "load", "plot_losses", "prepare", "train"]
 
 _HOMES = {
+    "bench_train": "storyloom.benchmarking",
     "prepare": "storyloom.data",
     "train": "storyloom.training",
     "load": "storyloom.generation",

@@ -269,6 +269,12 @@ BAD = {
     "presets ../presets/laptop": ["unknown preset", "laptop, tiny"],
     "presets laptop --settings": ["--settings", "leave laptop out"],
     "presets laptop tiny": ["unexpected extra argument", "tiny", "see `storyloom presets --help`"],
+    # bench
+    "bench": ["Missing command", "--help"],
+    "bench trian": ["'trian'", "Did you mean 'train'"],
+    "bench train laptob": ["'laptob'", "did you mean 'laptop'?"],
+    "bench train --seconds 0": ["--seconds 0", "above 0"],
+    "bench train --set model.n_layr=3": ["did you mean 'n_layer'?"],
     # no verb
     "prepre": ["'prepre'", "Did you mean 'prepare'", "see `storyloom --help`"],
     "zzz": ["'zzz'", "see `storyloom --help`"],

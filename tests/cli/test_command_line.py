@@ -21,6 +21,7 @@ OPTIONS = {
     "train": "--data --out --preset --config --set --minutes --init --resume",
     "evaluate": "RUN --data --text --checkpoint --json",
     "presets": "NAME --settings",
+    "bench": "train",
 }
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from storyloom.cli import demo, evaluate, prepare, presets, tell, train
+from storyloom.cli import bench, demo, evaluate, prepare, presets, tell, train
 from storyloom.errors import StoryloomError
 
 USER_CAN_MEND, INTERRUPTED = 2, 130
@@ -32,6 +32,7 @@ def build_app() -> typer.Typer:
     app.callback()(_program)
     for verb in (demo.demo, tell.tell, prepare.prepare, train.train, evaluate.evaluate, presets.presets):
         app.command()(verb)
+    app.add_typer(bench.bench, name="bench")
     return app
 
 

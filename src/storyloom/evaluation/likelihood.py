@@ -16,7 +16,8 @@ from storyloom.data import IGNORED, EncodedStory
 from storyloom.generation.decoding import telling
 from storyloom.model import GPT
 
-TOKENS_AT_ONCE = 8192  # in one forward pass; keeps the logits of a 4,096-token vocabulary near 130 MB
+TOKENS_AT_ONCE = 8192  # in one forward pass
+LOGITS_AT_ONCE = 2**25  # 128 MB in fp32; with GPT-2's vocabulary 667 tokens
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ def measure_likelihood(model: GPT, stories: Sequence[EncodedStory], eot: int) ->
     rows = [row for index, story in enumerate(stories) for row in _windows(index, story, eot, model.config.block_size)]
     rows.sort(key=lambda row: len(row.ids))  # rows of like length share a batch, so that little is padding
     nats = np.zeros(len(stories))
-    at_once = max(1, TOKENS_AT_ONCE // model.config.block_size)
+    assert model.config.vocab_size is not None, "vocab_size comes from the data"
+    tokens_at_once = min(TOKENS_AT_ONCE, LOGITS_AT_ONCE // model.config.vocab_size)
+    at_once = max(1, tokens_at_once // model.config.block_size)
     with telling(model):
         for start in range(0, len(rows), at_once):
             batch = rows[start : start + at_once]

@@ -5,13 +5,13 @@ Legend: B batch, T tokens, C width, V vocabulary.
 
 import math
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from storyloom.config import ModelConfig
 from storyloom.model.attention import CausalSelfAttention
 from storyloom.model.kv_cache import KVCache
 from storyloom.model.layers import MLPS, NORMS
+from storyloom.model.loss import summed_nats
 from storyloom.model.positions import POSITIONS, Position
 
 
@@ -108,7 +108,7 @@ class GPT(nn.Module):
         Returns:
             A float32 scalar.
         """
-        return F.cross_entropy(self(ids).flatten(0, 1).float(), targets.flatten(), reduction="sum")
+        return summed_nats(self.hidden(ids).flatten(0, 1), self.head.weight, targets.flatten())
 
     def _initialise(self) -> None:
         """Normal weights with sigma 0.02, as in GPT-2, so that the first loss is near ln(V).

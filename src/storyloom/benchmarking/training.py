@@ -1,0 +1,116 @@
+"""Tokens a second of training, beside the machine's own ceiling and `transformers` where it is installed."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+from storyloom.benchmarking.measuring import MatrixProduct, median_ratio, take_turns
+from storyloom.benchmarking.peers import find_peers
+from storyloom.config import Config, apply_settings, load_preset
+from storyloom.data import Data, prepare
+from storyloom.errors import ConfigError
+from storyloom.model import count_flops_per_token, count_parameters
+from storyloom.runtime import Runtime, choose_runtime
+from storyloom.runtime.device import has_compiler
+from storyloom.training.trainer import Trainer
+
+WARM_UP = 3  # updates of each contestant before any clock runs
+TEXT_MB = 0.5  # of the storybook: what the tokens are makes no difference to the time
+CEILING = "matrix product"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Somebody who trains the same shape, and how fast."""
+
+    name: str
+    precision: str
+    tokens_per_second: float
+    """The median over rounds."""
+    utilisation: float
+    """Share of the matrix product's speed in this precision, by the arithmetic of `count_flops_per_token`."""
+    speed_up: float
+    """How many times as fast we are, in the same round; the median over rounds."""
+
+
+@dataclass(frozen=True)
+class TrainBench:
+    """What `bench_train` found."""
+
+    preset: str
+    parameters: int
+    tokens_per_update: int
+    device: str
+    threads: int
+    ceilings: dict[str, float]
+    """GFLOP/s of the matrix product, by precision."""
+    contestants: list[Contestant]
+    """We come first."""
+
+
+def bench_train(preset: str = "laptop", settings: Sequence[str] = (), seconds: float = 60.0) -> TrainBench:
+    """Time updates of a preset's model in turns with a matrix product and with others who train the same shape.
+
+    Args:
+        preset: a named configuration.
+        settings: changes to it, as `GROUP.NAME=VALUE`.
+        seconds: how long to measure, compilation and warming up not counted.
+
+    Raises:
+        ConfigError: the preset or a setting is unknown or impossible, or there is no time.
+    """
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(f"--seconds {seconds:g} must be above 0 and finite: for example --seconds 60")
+    config = apply_settings(load_preset(preset), [*settings])
+    config = config.with_(
+        model=config.model.with_(vocab_size=config.model.vocab_size or config.data.vocab_size),
+        train=config.train.with_(max_steps=1_000_000),
+    )
+    runtime = choose_runtime(config.train)
+    with tempfile.TemporaryDirectory() as folder:
+        data = prepare("storybook", out=f"{folder}/data", tokenizer="char", limit_mb=TEXT_MB)
+        updates = {**_ours(config, data, runtime), **find_peers(config, runtime)}
+        return _measure(preset, config, runtime, updates, seconds)
+
+
+def _ours(config: Config, data: Data, runtime: Runtime) -> dict[tuple[str, str], Callable[[], Any]]:
+    """An update of ours: compiled where that is possible and not switched off, and eager."""
+    eager = {("storyloom, eager", runtime.precision): Trainer(config, data, replace(runtime, compile=False)).update}
+    if config.train.compile is False or not has_compiler(runtime.device):
+        return dict(eager)
+    compiled = Trainer(config, data, replace(runtime, compile=True))
+    return {("storyloom", runtime.precision): compiled.update, **eager}
+
+
+def _measure(
+    preset: str, config: Config, runtime: Runtime, updates: dict[tuple[str, str], Callable[[], Any]], seconds: float
+) -> TrainBench:
+    precisions = dict.fromkeys(precision for _, precision in updates)
+    products = {precision: MatrixProduct(precision, runtime.device) for precision in precisions}
+    actions = {f"{name} {precision}": update for (name, precision), update in updates.items()}
+    actions |= {f"{CEILING} {precision}": product for precision, product in products.items()}
+    for action in actions.values():
+        for _ in range(WARM_UP):
+            action()
+    times = take_turns(actions, seconds, runtime.device)
+    tokens = config.train.batch_size * config.train.grad_accum_steps * config.model.block_size
+    flops = tokens * count_flops_per_token(config.model)
+    (ours, our_precision), *_ = updates
+    contestants = []
+    for name, precision in updates:
+        taken = times[f"{name} {precision}"]
+        share = flops / products[precision].flops * median_ratio(times[f"{CEILING} {precision}"], taken)
+        speed_up = median_ratio(taken, times[f"{ours} {our_precision}"])
+        contestants.append(Contestant(name, precision, tokens / median(taken), share, speed_up))
+    ceilings = {p: product.flops / median(times[f"{CEILING} {p}"]) / 1e9 for p, product in products.items()}
+    return TrainBench(
+        preset,
+        count_parameters(config.model),
+        tokens,
+        str(runtime.device),
+        runtime.threads,
+        ceilings,
+        contestants,
+    )

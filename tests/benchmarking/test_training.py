@@ -1,0 +1,80 @@
+"""The training benchmark: its arithmetic by hand, and who takes part."""
+
+from importlib.util import find_spec
+
+import pytest
+
+from storyloom.benchmarking import bench_train, training
+from storyloom.benchmarking.peers import find_peers
+from storyloom.config import load_preset
+from storyloom.errors import ConfigError
+from storyloom.runtime import choose_runtime
+
+SMALL = ["model.n_layer=1", "model.n_head=2", "model.n_embd=32", "model.block_size=37", "train.batch_size=3"]
+SMALL += ["train.grad_accum_steps=2", "data.vocab_size=307", "train.precision=fp32", "train.compile=false"]
+SMALL += ["train.threads=1"]
+
+
+@pytest.fixture
+def known_times(monkeypatch):
+    """A machine where our update takes 0.5, 1 and 4 seconds, and the matrix product 0.25, 1 and 1."""
+
+    def pretend(actions, seconds, device):
+        ours, product = actions
+        assert (ours, product) == ("storyloom, eager fp32", "matrix product fp32")
+        return {ours: [0.5, 1.0, 4.0], product: [0.25, 1.0, 1.0]}
+
+    monkeypatch.setattr(training, "take_turns", pretend)
+    monkeypatch.setattr(training, "find_peers", lambda *_: {})
+
+
+def test_the_figures_by_hand(known_times):
+    found = bench_train("laptop", SMALL)
+    assert found.tokens_per_update == 3 * 2 * 37
+    (ours,) = found.contestants
+    assert ours.tokens_per_second == 222  # in the median second
+    # swiglu of 96: 8/3 of 32, rounded up to 32s; q, k, v and out; the head; and causal attention
+    flops = 6 * (3 * 32 * 96 + 4 * 32 * 32 + 307 * 32) + 6 * 1 * 32 * 37
+    assert ours.utilisation == pytest.approx(222 * flops * 0.5 / (2 * 2048**3))  # half is the median of the ratios
+    assert ours.speed_up == 1
+    assert found.ceilings == {"fp32": pytest.approx(2 * 2048**3 / 1e9)}
+
+
+def test_it_runs(monkeypatch):
+    monkeypatch.setattr(training, "find_peers", lambda *_: {})
+    monkeypatch.setattr(training, "MatrixProduct", lambda precision, device: SmallProduct())
+    found = bench_train("laptop", SMALL, seconds=0.05)
+    assert [each.name for each in found.contestants] == ["storyloom, eager"]
+    assert found.contestants[0].tokens_per_second > 0
+    assert (found.preset, found.device, found.threads) == ("laptop", "cpu", 1)
+
+
+class SmallProduct:
+    flops = 1000
+
+    def __call__(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_no_time_is_refused(seconds):
+    with pytest.raises(ConfigError, match="must be above 0 and finite"):
+        bench_train("laptop", seconds=seconds)
+
+
+def test_who_lacks_a_part_does_not_take_part():
+    config = load_preset("laptop")
+    other = config.with_(model=config.model.with_(norm="layernorm"))
+    assert find_peers(other, choose_runtime(config.train.with_(precision="fp32", threads=1))) == {}
+
+
+@pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed: `make peers`")
+def test_transformers_trains_the_same_shape():
+    from storyloom.config import apply_settings
+    from storyloom.model import count_parameters
+
+    config = apply_settings(load_preset("laptop"), [*SMALL, "model.vocab_size=307"])
+    peers = find_peers(config, choose_runtime(config.train))
+    update = peers[("transformers", "fp32")]
+    assert sum(p.numel() for p in update._model.parameters()) == count_parameters(config.model)
+    update()
