@@ -299,6 +299,15 @@ def test_the_command_screens_confirms_and_writes(tmp_path, command, path, text, 
     ]
 
 
+def test_the_command_does_not_go_on_with_another_text(tmp_path, command, path, text, capsys):
+    assert command("--text", str(text), "--only", "side") == 0
+    before = path.read_bytes()
+    text.write_text("Once upon a time.\n<|endoftext|>\nThe end.", encoding="utf-8")
+    assert command("--text", str(text), "--only", "switch") == 2
+    assert "of another text" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
 def test_the_command_without_time_runs_nothing(command, path, text, capsys):
     assert command("--text", str(text), "--budget-minutes", "2.9") == 0
     assert ablate.read_results(path) == []
