@@ -26,7 +26,7 @@ test-slow: $(INSTALLED)  ## the tests that take minutes: killed runs, calibratio
 	$(BIN)/pytest -m slow
 
 peers: $(INSTALLED)  ## install what `storyloom bench` compares with
-	$(BIN)/pip install --quiet --constraint constraints.txt '.[peers]'
+	$(BIN)/pip install --quiet --constraint constraints.txt transformers
 
 calibrate: $(INSTALLED)  ## measure the storybook: limit, 5-gram, collision entropy
 	$(BIN)/python benchmarks/storybook_calibration.py
