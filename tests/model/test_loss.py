@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from storyloom import data
 from storyloom.model import loss
 from storyloom.model.loss import IGNORED, summed_nats
 
@@ -98,3 +99,8 @@ def test_all_logits_never_stand_there_at_once(inputs, monkeypatch):
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
         summed_nats(hidden, weight, targets)
     assert (N, V) in kept
+
+
+def test_the_data_ignores_the_same_targets():
+    """The model knows no data, so that the number stands on both floors."""
+    assert loss.IGNORED == data.IGNORED

@@ -48,46 +48,27 @@ def test_only_the_blocks_matrices_decay(options):
         torch.testing.assert_close(parameter.detach(), before[name] * factor, rtol=1e-6, atol=0)
 
 
-def test_two_updates_by_hand():
-    """Loshchilov and Hutter, algorithm 2, with betas 0.9 and 0.95 and epsilon 1e-8."""
+@pytest.mark.parametrize(("name", "beta2", "decoupled"), [("adam", 0.999, False), ("adamw", 0.95, True)])
+def test_two_updates_by_hand(name, beta2, decoupled):
+    """Kingma and Ba, algorithm 1, with the decay a part of the gradient; Loshchilov and Hutter, algorithm 2."""
     model = model_with()
     named = dict(model.named_parameters())
     expected = {name: parameter.detach().double() for name, parameter in named.items()}
     m = {name: torch.zeros_like(value) for name, value in expected.items()}
     v = {name: torch.zeros_like(value) for name, value in expected.items()}
-    optimizer = OPTIMIZERS["adamw"](model, TrainConfig(learning_rate=0.07, weight_decay=0.3))
+    optimizer = OPTIMIZERS[name](model, TrainConfig(learning_rate=0.07, weight_decay=0.3))
     for t in (1, 2):
         give_gradients(model, seed=t)
         optimizer.step()
         for name, value in expected.items():
             gradient = named[name].grad.double()
-            m[name] = 0.9 * m[name] + 0.1 * gradient
-            v[name] = 0.95 * v[name] + 0.05 * gradient**2
-            if name.startswith("blocks.") and value.dim() == 2:
-                value *= 1 - 0.07 * 0.3
-            value -= 0.07 * (m[name] / (1 - 0.9**t)) / ((v[name] / (1 - 0.95**t)).sqrt() + 1e-8)
-    for name, parameter in named.items():
-        torch.testing.assert_close(parameter.detach().double(), expected[name], rtol=1e-5, atol=1e-6)
-
-
-def test_adam_by_hand():
-    """Kingma and Ba, algorithm 1, with betas 0.9 and 0.999; the decay is a part of the gradient."""
-    model = model_with()
-    named = dict(model.named_parameters())
-    expected = {name: parameter.detach().double() for name, parameter in named.items()}
-    m = {name: torch.zeros_like(value) for name, value in expected.items()}
-    v = {name: torch.zeros_like(value) for name, value in expected.items()}
-    optimizer = OPTIMIZERS["adam"](model, TrainConfig(learning_rate=0.07, weight_decay=0.3))
-    for t in (1, 2):
-        give_gradients(model, seed=t)
-        optimizer.step()
-        for name, value in expected.items():
-            gradient = named[name].grad.double()
-            if _is_hidden(name, value):
+            if _is_hidden(name, value) and not decoupled:
                 gradient = gradient + 0.3 * value
             m[name] = 0.9 * m[name] + 0.1 * gradient
-            v[name] = 0.999 * v[name] + 0.001 * gradient**2
-            value -= 0.07 * (m[name] / (1 - 0.9**t)) / ((v[name] / (1 - 0.999**t)).sqrt() + 1e-8)
+            v[name] = beta2 * v[name] + (1 - beta2) * gradient**2
+            if _is_hidden(name, value) and decoupled:
+                value *= 1 - 0.07 * 0.3
+            value -= 0.07 * (m[name] / (1 - 0.9**t)) / ((v[name] / (1 - beta2**t)).sqrt() + 1e-8)
     for name, parameter in named.items():
         torch.testing.assert_close(parameter.detach().double(), expected[name], rtol=1e-5, atol=1e-6)
 
