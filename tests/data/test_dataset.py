@@ -117,7 +117,7 @@ def test_every_epoch_has_an_order_of_its_own(rows):
     epochs = [[int(inputs[0]) if rows == "stream" else int(targets[0]) for inputs, targets in epoch_of(source)]
               for _ in range(5)]  # fmt: skip
     assert len({tuple(np.argsort(epoch)) for epoch in epochs}) == 5
-    if rows == "padded":
+    if rows != "stream":
         assert all(sorted(epoch) == [1, *range(11, 200, 15)] for epoch in epochs)
 
 
@@ -179,6 +179,37 @@ def test_a_story_that_just_fits_is_not_cut(block, length):
     assert inputs[0, :length].tolist() == [EOT, *range(1, length)]
     assert targets[0, :length].tolist() == [*range(1, 8), EOT][:length]
     assert (targets[0, length:] == IGNORED).all()
+
+
+def test_aligned_rows_by_hand():
+    """The second row ends exactly where the text does; the third is filled up."""
+    #          eot 1 2 3 eot 5 eot 7 8 9 10 11 12 13 14 eot
+    tokens = Positions(16, [0, 4, 6, 15])
+    source = batches(tokens, rows="aligned", batch_size=3, block_size=11)
+    inputs, targets = source.next()
+    order = np.argsort(targets[:, 0])
+    assert inputs[order].tolist() == [
+        [EOT, 1, 2, 3, EOT, 5, EOT, 7, 8, 9, 10],
+        [EOT, 5, EOT, 7, 8, 9, 10, 11, 12, 13, 14],
+        [EOT, 7, 8, 9, 10, 11, 12, 13, 14, EOT, EOT],
+    ]
+    assert targets[order].tolist() == [
+        [1, 2, 3, EOT, 5, EOT, 7, 8, 9, 10, 11],
+        [5, EOT, 7, 8, 9, 10, 11, 12, 13, 14, EOT],
+        [7, 8, 9, 10, 11, 12, 13, 14, EOT, IGNORED, IGNORED],
+    ]
+
+
+@pytest.mark.parametrize("block", [2, 7, 13, 97, 211])
+def test_aligned_rows_score_a_token_once_for_each_story_that_begins_in_the_block_before_it(block):
+    ends = [0, 5, 7, 18, 41, 43, 60, 96, 100]
+    source = batches(Positions(101, ends), rows="aligned", block_size=block)
+    for _ in range(2):
+        rows = epoch_of(source)
+        assert sorted(int(targets[0]) for _, targets in rows) == [start + 1 for start in ends[:-1]]
+        scored = np.concatenate([targets for _, targets in rows]).tolist()
+        for place in set(range(101)) - set(ends):
+            assert scored.count(place) == sum(place - block <= start < place for start in ends)
 
 
 def test_text_too_small_for_one_row_is_refused_with_the_numbers(tmp_path):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from storyloom.errors import ConfigError, nearest
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Rows = Literal["stream", "padded"]
+Rows = Literal["stream", "padded", "aligned"]
 
 
 class Settings(BaseModel):
@@ -65,7 +65,9 @@ class DataConfig(Settings):
     val_fraction: float = Field(default=0.1, gt=0, lt=1)
     """Share of the stories held out for validation where no validation file is named."""
     rows: Rows = "stream"
-    """`stream`: windows over the joined stories; `padded`: one story a row, cut or padded to the block."""
+    """`stream`: windows over the joined stories; `padded`: one story a row, cut or padded to the block; `aligned`:
+    windows that begin at a story's start, one for each story, so that an epoch has T tokens for each.
+    """
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -155,7 +157,7 @@ class TrainConfig(Settings):
     max_steps: int | None = Field(default=None, ge=1)
     """Stop after so many optimiser updates. The smallest of all limits holds."""
     max_epochs: float | None = Field(default=None, gt=0)
-    """Stop after so many passes over the training tokens."""
+    """Stop after so many passes over the rows of the training text."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Stop after so many training tokens."""
     batch_size: int = Field(default=32, ge=1)
@@ -241,7 +243,7 @@ def choices_of(annotation: Any) -> list[str]:
     """All values of a setting that has only so many, as they are written in TOML; none where it takes others.
 
     >>> choices_of(Rows), choices_of(bool | Literal["auto"]), choices_of(int | None)
-    (['stream', 'padded'], ['true', 'false', 'auto'], [])
+    (['stream', 'padded', 'aligned'], ['true', 'false', 'auto'], [])
     """
     if annotation is bool:
         return ["true", "false"]

@@ -75,7 +75,20 @@ class PaddedRows:
         return start, min(end, start + self._block) + 1
 
 
-ROWS = {"stream": StreamRows, "padded": PaddedRows}
+class AlignedRows(PaddedRows):
+    """Windows that begin at a story's start, one for each story, and run on through the stories behind it.
+
+    A token has then seen its story from the beginning, as in evaluation. The price: windows overlap, and where the
+    block cuts stories, their beginnings are seen more often than their ends.
+    """
+
+    def bounds(self, row: int) -> tuple[int, int]:
+        """T + 1 tokens from the end-of-text before a story, or what is left of the text."""
+        start, last = int(self._ends[row]), int(self._ends[-1])
+        return start, min(last, start + self._block) + 1
+
+
+ROWS = {"stream": StreamRows, "padded": PaddedRows, "aligned": AlignedRows}
 
 
 class Batches:
