@@ -44,6 +44,7 @@ OTHERWISE = {
         "qk_norm": True,
         "tie_embeddings": False,
         "embedding_scale": True,
+        "residual_init": "zero",
         "attention": "explicit",
     },
     "train": {

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from storyloom.config import ModelConfig
 from storyloom.model import GPT
 
-from .choices import CHOICES, configs
+from .choices import CHOICES, configs, draw_batch, over_models
 
 PRODUCT = list(
     itertools.product([True, False], [True, False], ["layernorm", "rmsnorm"], ["pre", "post"])
 )  # tied x scale x norm x placement
 OTHERS = list(
-    itertools.product([False, True], [False, True], [None, 1], ["fused", "explicit"])
-)  # qk_norm x bias x n_kv_head x attention
+    itertools.product(["scaled", "zero"], [False, True], [False, True], [None, 1], ["fused", "explicit"])
+)  # residual_init x qk_norm x bias x n_kv_head x attention
 
 
 def first_loss_above_uniform(config: ModelConfig) -> float:
@@ -35,7 +35,8 @@ def first_loss_above_uniform(config: ModelConfig) -> float:
 
 def build(shape: dict[str, int], turn: int = 0, **choices: object) -> list[ModelConfig]:
     """The shape over the whole product, each row with other choices beside it; another `turn` pairs them anew."""
-    names = ("tie_embeddings", "embedding_scale", "norm", "norm_placement", "qk_norm", "bias", "n_kv_head", "attention")
+    names = ("tie_embeddings", "embedding_scale", "norm", "norm_placement",
+             "residual_init", "qk_norm", "bias", "n_kv_head", "attention")  # fmt: skip
     rows = [(*row, *OTHERS[(5 * n + 3 * turn) % len(OTHERS)]) for n, row in enumerate(PRODUCT)]
     return [ModelConfig(**shape, **choices, **dict(zip(names, row, strict=True))) for row in rows]
 
@@ -80,6 +81,57 @@ def test_the_law_can_be_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GPT, "_initialise", lambda self: None)
     shape = {"vocab_size": 101, "block_size": 127, "n_layer": 2, "n_head": 1, "n_embd": 34}
     assert first_loss_above_uniform(ModelConfig(**shape)) > 5
+
+
+RESIDUAL = ("attn.out.weight", "mlp.down.weight")  # what writes into the residual stream
+
+
+@pytest.mark.parametrize("n_layer", [2, 5])
+def test_the_matrices_that_write_into_the_residual_stream_start_as_asked_and_all_others_alike(n_layer: int) -> None:
+    config = ModelConfig(vocab_size=53, block_size=23, n_layer=n_layer, n_head=2, n_embd=92, bias=True, mlp="gelu")
+    torch.manual_seed(5)
+    scaled = GPT(config).state_dict()
+    torch.manual_seed(5)
+    zero = GPT(config.with_(residual_init="zero")).state_dict()
+    for name, weights in scaled.items():
+        if name.endswith(RESIDUAL):
+            assert weights.std().item() == pytest.approx({2: 0.01, 5: 0.0063246}[n_layer], rel=0.05)
+            assert not zero[name].any()
+        else:
+            assert torch.equal(zero[name], weights)
+
+
+@over_models
+@torch.no_grad()
+def test_zero_residual_blocks_begin_as_the_identity(config: ModelConfig, seed: int) -> None:
+    """With post-norm as its two norms. What is said about the next token then comes from this token's embedding alone.
+
+    So a changed token changes its own logits and no others.
+    """
+    torch.manual_seed(seed)
+    model, ids = GPT(config.with_(residual_init="zero")).double().eval(), draw_batch(config, seed, shortest=2)
+    x = model.embedding(ids)
+    for block in model.blocks:
+        assert torch.equal(block(x), block.mlp_norm(block.attn_norm(x)) if config.norm_placement == "post" else x)
+    changed = ids.clone()
+    changed[:, 0] = (ids[:, 0] + 1) % model.embedding.num_embeddings
+    before, after = model(ids), model(changed)
+    assert torch.equal(after[:, 1:], before[:, 1:])
+    assert (after[:, 0] != before[:, 0]).any(-1).all()
+
+
+@over_models
+def test_zero_residual_blocks_move_their_last_matrices_first(config: ModelConfig, seed: int) -> None:
+    """Nothing before a matrix of zeros gets a gradient; all that stands beside the branches does."""
+    torch.manual_seed(seed)
+    model, ids = GPT(config.with_(residual_init="zero")).double(), draw_batch(config, seed, shortest=2)
+    model.nats(ids, ids.roll(1)).backward()
+    reached = {name for name, parameter in model.named_parameters() if parameter.grad.abs().max() > 0}
+    behind = ("attn.qkv", "attn.q_norm", "attn.k_norm", "mlp.up", "mlp.gate_up")
+    if config.norm_placement == "pre":
+        behind += ("attn_norm", "mlp_norm")
+    expected = {name for name, _ in model.named_parameters() if not any(f".{part}." in name for part in behind)}
+    assert reached == expected
 
 
 @pytest.mark.slow

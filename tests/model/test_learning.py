@@ -10,7 +10,7 @@ from storyloom.model import GPT
 
 SHAPE = {"vocab_size": 53, "block_size": 19, "n_layer": 2, "n_head": 2, "n_embd": 44}
 KINDS = [
-    {"position": "rope", "qk_norm": True},
+    {"position": "rope", "qk_norm": True, "residual_init": "zero"},
     {"position": "learned", "norm": "layernorm", "mlp": "gelu", "bias": True},
     {"position": "sinusoidal", "norm_placement": "post", "mlp": "relu", "tie_embeddings": False},
     {"position": "rope", "mlp": "relu2", "n_kv_head": 1, "embedding_scale": True, "attention": "explicit"},

@@ -111,6 +111,8 @@ class ModelConfig(Settings):
     """Whether the output head shares the token embedding's weights."""
     embedding_scale: bool = False
     """Multiply token embeddings by sqrt(C)."""
+    residual_init: Literal["scaled", "zero"] = "scaled"
+    """How the matrices that write into the residual stream start: smaller by sqrt(2 n_layer) (GPT-2), or at zero."""
     attention: Literal["fused", "explicit"] = "fused"
     """PyTorch's fused kernel, or the written-out one (slower; can return its weights)."""
 

@@ -4,6 +4,7 @@ Legend: B batch, T tokens, C width, V vocabulary.
 """
 
 import math
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -42,6 +43,25 @@ class PostNormBlock(Block):
 
 
 BLOCKS = {"pre": Block, "post": PostNormBlock}
+
+SIGMA = 0.02  # of most initial weights, as in GPT-2
+
+
+def scaled_residual(n_layer: int) -> float:
+    """GPT-2's sigma for the last matrices of the 2 n_layer branches, whose outputs add up (Radford et al., 2019)."""
+    return SIGMA / math.sqrt(2 * n_layer)
+
+
+def zero_residual(n_layer: int) -> float:
+    """No branch says anything at first: a pre-norm block is the identity (Zhang et al., 2019, arXiv 1901.09321).
+
+    The first gradient reaches, in such a block, these matrices and their biases alone; the second reaches all. The
+    paper does without norms and so makes the other weights smaller, too; here they start as with `scaled`.
+    """
+    return 0.0
+
+
+RESIDUAL_INITS: dict[str, Callable[[int], float]] = {"scaled": scaled_residual, "zero": zero_residual}
 
 
 class GPT(nn.Module):
@@ -113,17 +133,17 @@ class GPT(nn.Module):
     def _initialise(self) -> None:
         """Normal weights with sigma 0.02, as in GPT-2, so that the first loss is near ln(V).
 
-        Branches' last matrices start smaller by sqrt(2 n_layer), as many branches add up. The head starts at
-        2 / C where that is smaller: logits are sums over C features, and a tied head meets its own token in the stream.
+        Branches' last matrices start as `residual_init` has it. The head starts at 2 / C where that is smaller: logits
+        are sums over C features, and a tied head meets its own token in the stream.
         """
         for name, parameter in self.named_parameters():
             if parameter.dim() < 2:
                 continue  # gains stay 1; biases are zeroed below
-            sigma = 0.02
+            sigma = SIGMA
             if name in ("embedding.weight", "head.weight"):
                 sigma = min(sigma, 2 / self.config.n_embd)
             elif name.endswith(("attn.out.weight", "mlp.down.weight")):
-                sigma /= math.sqrt(2 * self.config.n_layer)
+                sigma = RESIDUAL_INITS[self.config.residual_init](self.config.n_layer)
             nn.init.normal_(parameter, std=sigma)
         for module in self.modules():
             if isinstance(module, nn.Linear) and module.bias is not None:
