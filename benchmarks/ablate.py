@@ -1,10 +1,12 @@
 """Screen changes to the preset `laptop` on a real text, and confirm the best of them with several seeds.
 
-    python benchmarks/ablate.py --text TRAIN.txt [--only NAME...] [--rounds screen confirm] [--budget-minutes M]
+    python benchmarks/ablate.py --text TRAIN.txt [--only NAME...] [--rounds screen confirm] [--jobs N]
+                                [--budget-minutes M]
     python benchmarks/ablate.py --list | --write
 
 A finished run is one line of `benchmarks/ablations.jsonl`. Called again, the script goes on with what is missing, so
-that it may be stopped or killed at any time: that costs the run it was in. At the end `docs/ablations.md` is written
+that it may be stopped or killed at any time: that costs the runs it was in. Budgets are counted in tokens, so that
+what else the machine does changes how long a run takes and not how it ends. At the end `docs/ablations.md` is written
 anew from these lines. The text is split by its stories' hashes: 19 in 20 to train on, the rest to measure.
 """
 
@@ -15,25 +17,33 @@ import math
 import os
 import platform
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 
-from ablation_arms import PRESET, ROUNDS, Job, Row, jobs_of
+import torch
+from ablation_arms import PRESET, ROUNDS, Job, Round, Row, costly, jobs_of, known_pace
 from ablation_report import document
 
 import storyloom
+from storyloom.benchmarking.measuring import median_ratio, take_turns
 from storyloom.config import apply_settings, load_preset
+from storyloom.data import Data
 from storyloom.errors import ConfigError, DataError, StoryloomError, TrainingDiverged
 from storyloom.files import write_text
+from storyloom.runtime import Runtime, choose_runtime
+from storyloom.runtime.device import count_cores
 from storyloom.training.metrics import read_rows
+from storyloom.training.trainer import Trainer
 
 PROJECT = Path(__file__).parents[1]
 RESULTS = PROJECT / "benchmarks" / "ablations.jsonl"
@@ -41,9 +51,15 @@ DOCUMENT = PROJECT / "docs" / "ablations.md"
 WORK = PROJECT / ".ablations"
 
 VAL_FRACTION = 0.05
-# A compiled update is 1.7 times as fast as an eager one on two AVX-512 cores, and so is what a user's ten minutes take.
-COMPILE = True
-SPARE_SECONDS = 60.0  # beside a run's own budget: starting torch, preparing a vocabulary, compiling for the first time
+# Of every run, the base's too. A compiled update is 1.7 times as fast as an eager one on two AVX-512 cores, and so is
+# what a user's ten minutes take.
+COMMON = ("train.compile=true", "train.max_epochs=none")
+WARM_UP = 3  # updates of the base and of the arm before any clock runs
+PACE_SECONDS = 10.0  # of updates in turns
+# No update while a pace is measured may spoil the weights: the learning rate hardly rises.
+SLOW_START = ("train.max_steps=1000000", "train.warmup_steps=1000000")
+BASE_SECONDS = 120.0  # how long a run is expected to take before any has been timed
+SPARE_SECONDS = 60.0  # beside the training: starting torch, preparing a vocabulary, compiling, measuring a pace
 SAME = ("text_sha256", "preset_sha256")  # lines that differ in these must not stand in one table
 
 
@@ -80,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--budget-minutes", type=float, default=math.inf, metavar="M", help="begin no run that ends later"
     )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="run so many at a time, each with its share of the cores"
+    )
     parser.add_argument("--list", action="store_true", help="print all runs and what is finished")
     parser.add_argument("--write", action="store_true", help="only write the document")
     parser.add_argument("--work", type=Path, default=WORK, help="folder for data and the run in progress")
@@ -88,47 +107,58 @@ def _parser() -> argparse.ArgumentParser:
 
 def measure_all(asked: argparse.Namespace) -> None:
     """Run what is missing of the rounds asked for, as long as there is time."""
+    if asked.jobs < 1:
+        raise ConfigError(f"--jobs {asked.jobs} must be at least 1: for example --jobs 2")
     until = time.monotonic() + asked.budget_minutes * 60
-    bench = Bench(asked.text, asked.work)
+    bench = Bench(asked.text, asked.work, threads=max(1, count_cores() // asked.jobs))
     refuse_mixture(read_results(RESULTS), bench.origin)
     for name in asked.rounds:
         jobs = jobs_of(name, read_results(RESULTS), asked.only)
         if not jobs:
             raise ConfigError("nothing to confirm: the screen has no base yet, or no arm; take --rounds screen first")
-        if not run_missing(jobs, RESULTS, bench.run, lambda: until - time.monotonic()):
+        if not run_missing(jobs, RESULTS, bench.begin, lambda: until - time.monotonic(), asked.jobs):
             print("out of time: the same command goes on", file=sys.stderr)
             return
 
 
+Begin = Callable[[Job, float | None], Future[Row]]  # from a run and, where it is known, its pace
+
+
 def run_missing(
-    jobs: Sequence[Job], results: Path, run: Callable[[Job], Row], seconds_left: Callable[[], float]
+    jobs: Sequence[Job], results: Path, begin: Begin, seconds_left: Callable[[], float], at_once: int = 1
 ) -> bool:
-    """Run in order what has no line yet, and write its line.
+    """Run in order what has no line yet, so many at a time, and write the line of each as it ends.
 
     Returns:
         Whether all are finished; else the time left is too short for the next.
     """
-    for job in jobs:
-        rows = read_results(results)
-        if job.found_in(rows):
-            continue
-        if seconds_left() < expected_seconds(job, rows):
-            return False
-        print(f"{title(job)} ...", file=sys.stderr)
-        row = {**job.as_row(), **run(job)}
-        write_text(results, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (*rows, row)))
-        print(f"{title(job)}: {outcome(row)}", file=sys.stderr)
+    rows = read_results(results)
+    missing = [job for job in jobs if not job.found_in(rows)]
+    running: dict[Future[Row], Job] = {}
+    try:
+        while running or missing:
+            while missing and len(running) < at_once and seconds_left() >= expected_seconds(missing[0], rows):
+                job = missing.pop(0)
+                print(f"{title(job)} ...", file=sys.stderr)
+                running[begin(job, known_pace(job.settings, rows))] = job
+            if not running:
+                return False
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(future)
+                rows.append({**job.as_row(), **future.result()})
+                write_text(results, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+                print(f"{title(job)}: {outcome(rows[-1])}", file=sys.stderr)
+    finally:
+        for child in active_children():  # after a mistake or Ctrl-C: nobody waits for them
+            child.kill()
     return True
 
 
 def expected_seconds(job: Job, rows: Sequence[Row]) -> float:
-    """How long a run will take; one that is counted in tokens by the arm's own speed in the screen."""
-    budget = ROUNDS[job.round]
-    if budget.unit == "minutes":
-        return budget.size * 60 + SPARE_SECONDS
-    screens = (Job(job.experiment, job.arm, job.settings, "screen", seed) for seed in ROUNDS["screen"].seeds)
-    speeds = [row["tokens"] / row["seconds"] for screen in screens if (row := screen.found_in(rows))]
-    return budget.size / min(speeds) + SPARE_SECONDS
+    """As long as the longest screen so far, as a pace is to make them equal; to confirm a slow arm takes longer."""
+    longest = max((row["seconds"] for row in rows if row["round"] == "screen"), default=BASE_SECONDS)
+    pace = 1.0 if ROUNDS[job.round].paced else known_pace(job.settings, rows) or 1.0
+    return longest / pace + SPARE_SECONDS
 
 
 def read_results(path: Path) -> list[Row]:
@@ -183,11 +213,12 @@ class Bench:
     Args:
         text: the stories.
         work: keeps prepared data for the next time; runs are removed once they are measured.
+        threads: of each run.
 
     `origin` is what all lines must have in common.
     """
 
-    def __init__(self, text: Path, work: Path) -> None:
+    def __init__(self, text: Path, work: Path, threads: int = 1) -> None:
         if not text.is_file():
             raise DataError(f"no text at {text}: name a file of stories with --text")
         self.text = text
@@ -197,30 +228,43 @@ class Bench:
             "preset_sha256": hashlib.sha256(load_preset(PRESET).model_dump_json().encode()).hexdigest()[:12],
         }
         self._work = work / self.origin["text_sha256"]
+        self._threads = threads
+        shutil.rmtree(self._work / "runs", ignore_errors=True)  # those that were killed
 
-    def run(self, job: Job) -> Row:
+    def begin(self, job: Job, pace: float | None) -> Future[Row]:
         """Train and measure in a process of its own, so that no run finds the memory or the compiler used by another.
 
         Returns:
-            What a line holds beside the job; `failed` instead of the figures where training diverged.
+            What a line will hold beside the job; `failed` instead of the figures where training diverges.
         """
-        data = self.data_for(job)
-        with ProcessPoolExecutor(1, get_context("spawn"), initializer=die_with_parent) as process:
-            figures = process.submit(train_and_measure, job, data, self._work / "run").result()
-        machine = {"cpu": cpu_name(), "torch": version("torch"), "storyloom": version("storyloom")}
-        return {**figures, **self.origin, **machine, "date": datetime.now(UTC).date().isoformat()}
+        common = (*COMMON, f"train.threads={self._threads}", f"train.seed={job.seed}")
+        base, arm = (Side((*common, *settings), self.data_for(settings)) for settings in ((), job.settings))
+        (self._work / "runs").mkdir(exist_ok=True)
+        process = ProcessPoolExecutor(1, get_context("spawn"), initializer=die_with_parent)
+        figures = process.submit(run_arm, base, arm, ROUNDS[job.round], pace, self._work / "runs", self.origin)
+        process.shutdown(wait=False)  # it ends after this one
+        return figures
 
-    def data_for(self, job: Job) -> Path:
-        """The data folder with the vocabulary of a job, prepared where it is not there yet."""
-        asked = apply_settings(load_preset(PRESET), job.settings).data
+    def data_for(self, settings: Sequence[str]) -> Path:
+        """The data folder with the vocabulary that is asked for, prepared where it is not there yet."""
+        asked = apply_settings(load_preset(PRESET), settings).data
         folder = self._work / f"{asked.tokenizer}-{asked.vocab_size}"
         if not folder.exists():
             storyloom.prepare(self.text, out=folder, preset=asked, val_fraction=VAL_FRACTION)
         return folder
 
 
+@dataclass(frozen=True)
+class Side:
+    """The base, or an arm: all its settings, and the data folder with its vocabulary."""
+
+    settings: tuple[str, ...]
+    data: Path
+
+
 def die_with_parent() -> None:
-    """End this process as soon as its parent is killed: it would slow down whatever is measured next."""
+    """End this process as soon as its parent is killed, and not by Ctrl-C, which is the parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def wait() -> None:
         if parent := parent_process():
@@ -230,26 +274,46 @@ def die_with_parent() -> None:
     Thread(target=wait, daemon=True).start()
 
 
-def train_and_measure(job: Job, data: Path, folder: Path) -> Row:
-    """Train one arm into a folder that is then removed; returns its figures, or how it `failed`."""
+def run_arm(base: Side, arm: Side, rules: Round, pace: float | None, runs: Path, origin: Row) -> Row:
+    """Measure the arm's pace where it is not known, then train it; returns what a line holds beside the job."""
     started = time.perf_counter()
-    budget = ROUNDS[job.round]
-    settings = [f"train.compile={str(COMPILE).lower()}", f"train.seed={job.seed}", *job.settings]
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-    train = partial(storyloom.train, data, out=folder, preset=PRESET, progress=False)
-    try:
-        if budget.unit == "tokens":
-            run = train(settings=[*settings, "train.max_epochs=none", f"train.max_tokens={budget.size}"])
-        else:
-            # What is compiled stays on disk: no arm's minutes are to pay for a compilation that others find done.
-            train(settings=[*settings, "train.max_steps=1"])
-            shutil.rmtree(folder)
-            run = train(settings=settings, minutes=budget.size)
-        figures = figures_of(run.path)
-    except TrainingDiverged as error:
-        figures = {"failed": str(error)}
-    shutil.rmtree(folder, ignore_errors=True)  # gone already where it diverged in the probe
-    return {**figures, "seconds": round(time.perf_counter() - started, 1)}
+    pace = pace or measure_pace(base, arm)
+    figures = train_and_measure(arm, rules.tokens_at(pace), runs)
+    seconds = {"pace": pace, "seconds": round(time.perf_counter() - started, 1)}
+    machine = {"cpu": cpu_name(), "torch": version("torch"), "storyloom": version("storyloom")}
+    return {**figures, **seconds, **origin, **machine, "date": datetime.now(UTC).date().isoformat()}
+
+
+def measure_pace(base: Side, arm: Side) -> float:
+    """How many tokens/s the arm trains on for one of the base's, its free settings left out."""
+    runtime = choose_runtime(apply_settings(load_preset(PRESET), base.settings).train)
+    trainers = {name: trainer_of(side, runtime) for name, side in (("base", base), ("arm", arm))}
+    for trainer in trainers.values():
+        for _ in range(WARM_UP):
+            trainer.update()
+    tokens = {name: trainer.tokens / trainer.step for name, trainer in trainers.items()}  # an update
+    times = take_turns({name: trainer.update for name, trainer in trainers.items()}, PACE_SECONDS, runtime.device)
+    torch.compiler.reset()  # what is trained next is not to search through these
+    return round(median_ratio(times["base"], times["arm"]) * tokens["arm"] / tokens["base"], 3)
+
+
+def trainer_of(side: Side, runtime: Runtime) -> Trainer:
+    """A throwaway trainer that costs what one side does."""
+    config, data = apply_settings(load_preset(PRESET), (*costly(side.settings), *SLOW_START)), Data(side.data)
+    config = config.with_(model=config.model.with_(vocab_size=data.tokenizer.vocab_size))
+    return Trainer(config, data, runtime)
+
+
+def train_and_measure(arm: Side, tokens: int, runs: Path) -> Row:
+    """Train an arm on so many tokens in a folder that is then removed; returns its figures, or how it `failed`."""
+    settings = (*arm.settings, f"train.max_tokens={tokens}")
+    with TemporaryDirectory(dir=runs) as folder:
+        try:
+            return figures_of(
+                storyloom.train(arm.data, out=folder, preset=PRESET, settings=settings, progress=False).path
+            )
+        except TrainingDiverged as error:
+            return {"failed": str(error)}
 
 
 def figures_of(run: Path) -> Row:

@@ -5,13 +5,22 @@ preset as it stands is the base, which all experiments share.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from storyloom.errors import ConfigError, nearest
 
 PRESET = "laptop"
 BASE = "base"  # the experiment and the arm that the preset itself is kept under
+
+BASE_TOKENS = 3_600_000  # what the base sees in two minutes on two quiet AVX-512 cores, the training step compiled
+# Settings that change what is learnt from a token and not, or hardly, what a token costs.
+FREE = frozenset(
+    {
+        *("data.rows", "model.dropout", "model.residual_init"),
+        *("train.learning_rate", "train.schedule", "train.decay_fraction", "train.weight_decay", "train.ema"),
+    }
+)
 
 Row = dict[str, Any]  # a line of results
 
@@ -25,19 +34,17 @@ class Experiment:
     """What the preset has."""
     arms: dict[str, tuple[str, ...]]
     """What it might have instead, as settings."""
-    needs: dict[str, str] = field(default_factory=dict)
-    """Arms that cannot be run yet, and what they need."""
 
 
 EXPERIMENTS = {
     "optimizer": Experiment(
         "Which optimiser, at which learning rate? Muon moves the blocks' matrices only, AdamW the rest.",
-        "adamw at 4e-3",
+        "muon at 12e-3",
         {
-            **{f"adamw at {rate}": (f"train.learning_rate={rate}",) for rate in ("2e-3", "6e-3", "8e-3")},
+            **{f"muon at {rate}": (f"train.learning_rate={rate}",) for rate in ("8e-3", "16e-3", "6e-3")},
             **{
-                f"muon at {rate}": ("train.optimizer=muon", f"train.learning_rate={rate}")
-                for rate in ("4e-3", "8e-3", "12e-3", "16e-3")
+                f"adamw at {rate}": ("train.optimizer=adamw", f"train.learning_rate={rate}")
+                for rate in ("2e-3", "4e-3", "6e-3", "8e-3")
             },
         },
     ),
@@ -47,12 +54,12 @@ EXPERIMENTS = {
         {"1024": ("data.vocab_size=1024",), "4096": ("data.vocab_size=4096",)},
     ),
     "shape": Experiment(
-        "Wide or deep, at about equal size? Heads of 64 do not divide every width.",
+        "Wide or deep, and how large? Heads of 64 do not divide every width.",
         "4 x 192, heads of 64",
         {
-            "4 x 192, heads of 32": ("model.n_head=6",),
-            "3 x 224, heads of 32": ("model.n_layer=3", "model.n_embd=224", "model.n_head=7"),
             "6 x 160, heads of 32": ("model.n_layer=6", "model.n_embd=160", "model.n_head=5"),
+            "3 x 256, heads of 64": ("model.n_layer=3", "model.n_embd=256", "model.n_head=4"),
+            "4 x 256, heads of 64": ("model.n_embd=256", "model.n_head=4"),
         },
     ),
     "qk_norm": Experiment(
@@ -82,7 +89,6 @@ EXPERIMENTS = {
         "How is the learning rate to fall?",
         "trapezoid, falling over the last half",
         {
-            "trapezoid, the last 0.3": ("train.decay_fraction=0.3",),
             "trapezoid, the last 0.7": ("train.decay_fraction=0.7",),
             "cosine": ("train.schedule=cosine",),
         },
@@ -90,52 +96,66 @@ EXPERIMENTS = {
     "rows": Experiment(
         "What does a row hold?",
         "stream: windows over the joined stories",
-        {"padded: one story": ("data.rows=padded",)},
-        {"windows that begin at a story's start": "a third kind of `data.rows`"},
+        {
+            "aligned: windows that begin at a story's start": ("data.rows=aligned",),
+            "padded: one story": ("data.rows=padded",),
+        },
     ),
     "ema": Experiment(
         "Are averaged weights better than the last ones?",
         "the last ones",
-        {"decay 0.99": ("train.ema=0.99",), "decay 0.999": ("train.ema=0.999",)},
+        {"decay 0.99": ("train.ema=0.99",), "decay 0.995": ("train.ema=0.995",)},
     ),
     "weight_decay": Experiment(
         "How much weight decay?",
         "0.1",
-        {"0.01": ("train.weight_decay=0.01",), "0.3": ("train.weight_decay=0.3",)},
+        {decay: (f"train.weight_decay={decay}",) for decay in ("0.01", "0.3", "1.0")},
     ),
     "dropout": Experiment(
         "Is dropout worth its noise?",
         "0",
-        {"0.1": ("model.dropout=0.1",)},
+        {"0.05": ("model.dropout=0.05",), "0.1": ("model.dropout=0.1",)},
     ),
     "initialisation": Experiment(
         "Is each branch to begin as nothing?",
         "as GPT-2's",
-        {},
-        {"projections that start at zero": "a setting for how `model` draws its first weights"},
+        {"projections that start at zero": ("model.residual_init=zero",)},
     ),
 }
 
 
 @dataclass(frozen=True)
 class Round:
-    """How long each run is, and which seeds it is repeated with."""
+    """How many tokens each run sees, and which seeds it is repeated with."""
 
-    unit: str
-    """`minutes` or `tokens`."""
-    size: int
+    tokens: int
+    """Of the base."""
+    paced: bool
+    """Whether an arm sees as many as it can in the time that the base takes for its own, else as many as the base."""
     seeds: tuple[int, ...]
 
     @property
     def budget(self) -> str:
-        """As it stands in the results: `2 minutes`."""
-        return f"{self.size:,} {self.unit}"
+        """As it stands in the results.
+
+        >>> Round(5_000, True, (1,)).budget
+        '5,000 tokens x speed'
+        """
+        return f"{self.tokens:,} tokens" + " x speed" * self.paced
+
+    def tokens_at(self, pace: float) -> int:
+        """Tokens of an arm that trains `pace` times as fast as the base.
+
+        >>> Round(5_000, True, (1,)).tokens_at(0.9), Round(5_000, False, (1,)).tokens_at(0.9)
+        (4500, 5000)
+        """
+        return round(self.tokens * pace) if self.paced else self.tokens
 
 
 ROUNDS = {
-    "screen": Round("minutes", 2, (1337,)),
+    "screen": Round(BASE_TOKENS, True, (1337,)),
     # The same seed gives arms with the same rows the same order of them, and those of one shape the same first weights.
-    "confirm": Round("tokens", 8_000_000, (1, 2, 3)),
+    "confirm": Round(BASE_TOKENS, False, (1, 2, 3)),
 }
 CONFIRMED = 3  # arms that are run again, at most one of each experiment
 
@@ -165,6 +185,22 @@ class Job:
         """Its line, where it is finished. An arm whose settings have changed since is another one."""
         mine = self.as_row().items()
         return next((row for row in rows if all(row.get(name) == value for name, value in mine)), None)
+
+
+def costly(settings: Iterable[str]) -> list[str]:
+    """Those that can change the cost of a token.
+
+    >>> costly(["train.optimizer=adamw", "train.learning_rate=2e-3"])
+    ['train.optimizer=adamw']
+    """
+    return [setting for setting in settings if setting.partition("=")[0] not in FREE]
+
+
+def known_pace(settings: Iterable[str], rows: Iterable[Row]) -> float | None:
+    """How many times as fast as the base an arm trains, in tokens/s; None until one of the same cost is measured."""
+    if not (mine := costly(settings)):
+        return 1.0
+    return next((row["pace"] for row in rows if costly(row["settings"]) == mine), None)
 
 
 Arm = tuple[str, str, tuple[str, ...]]  # experiment, name, settings

@@ -9,9 +9,12 @@ from ablation_arms import EXPERIMENTS, PRESET, ROUNDS, THE_BASE, Arm, Experiment
 INTRODUCTION = f"""# What the preset `{PRESET}` is made of
 
 Each experiment changes one thing in the preset, the base, as it stood on the days below. Smaller bits/byte are better.
-A screen gives every arm the same time, once, so that a slower arm sees fewer tokens; a confirmation gives the best arms
-the same number of tokens, with several seeds. A seed is an order of the data, the same in arms with like rows.
+A screen gives every arm, once, the tokens that it would see while the base sees its own: the time is the same, and a
+slower arm sees fewer. A confirmation gives the best arms the same number of tokens, with several seeds. A seed is an
+order of the data, the same in arms with like rows.
 
+- *speed* is how many tokens/s an arm trains on for one of the base's: updates of both in turns, the median over rounds.
+  Where there is none the arm costs what the base does.
 - *bits/byte* is the mean over seeds, on held-out stories of the same text that no arm is trained on.
 - *± over seeds* is their standard deviation; nothing where there is one seed.
 - *to the base* is the arm less the base, seed by seed; below 0 the arm is better. Its ± is the standard error of their
@@ -19,13 +22,13 @@ the same number of tokens, with several seeds. A seed is an order of the data, t
 
 This page is written by `benchmarks/ablate.py` from `benchmarks/ablations.jsonl`.
 """
-HEAD = """| arm | settings | budget | seeds | tokens | bits/byte | ± over seeds | to the base |
-| --- | --- | --- | --- | ---: | ---: | ---: | ---: |"""
-COLUMNS = 8
+HEAD = """| arm | settings | budget | speed | seeds | tokens | bits/byte | ± over seeds | to the base |
+| --- | --- | --- | ---: | --- | ---: | ---: | ---: | ---: |"""
+COLUMNS = 9
 
 
 def document(rows: Sequence[Row]) -> str:
-    """All of it as Markdown: how it was measured, then each experiment with its arms, those that were not run too."""
+    """All of it as Markdown: how it was measured, then each experiment with its arms, also those not run yet."""
     tables = (section(name, experiment, rows) for name, experiment in EXPERIMENTS.items())
     return "\n".join([INTRODUCTION, circumstances(rows), *tables])
 
@@ -49,7 +52,7 @@ def circumstances(rows: Sequence[Row]) -> str:
         ),
         "versions": _all(f"torch {row['torch']}, storyloom {row['storyloom']}" for row in rows),
         "days": _all(row["date"] for row in rows),
-        "runs": f"{len(rows)}, in all {sum(row['seconds'] for row in rows) / 60:.0f} minutes",
+        "runs": f"{len(rows)}, together {sum(row['seconds'] for row in rows) / 60:.0f} minutes",
     }
     return "".join(f"- {name}: {fact}\n" for name, fact in facts.items())
 
@@ -74,7 +77,6 @@ def section(name: str, experiment: Experiment, rows: Sequence[Row]) -> str:
     if again := [arm for arm in arms if seeds_of(arm, "confirm", rows)]:
         lines += [table_line(f"{experiment.base} (base)", THE_BASE, "confirm", rows)]
         lines += [table_line(arm[1], arm, "confirm", rows) for arm in again]
-    lines += [_row(arm, f"not run: needs {needs}") for arm, needs in experiment.needs.items()]
     return "\n".join([*lines, ""])
 
 
@@ -84,7 +86,9 @@ def table_line(label: str, arm: Arm, name: str, rows: Sequence[Row]) -> str:
     found = seeds_of(arm, name, rows)
     if not found:
         return _row(label, settings, "not run yet")
-    shown = (label, settings, ROUNDS[name].budget, ", ".join(map(str, found)))
+    pace = next(iter(found.values()))["pace"]
+    speed = "" if pace == 1 else f"{pace:.2f}"
+    shown = (label, settings, ROUNDS[name].budget, speed, ", ".join(map(str, found)))
     if any("failed" in row for row in found.values()):
         return _row(*shown, "", "diverged")
     bits = [row["bits_per_byte"] for row in found.values()]

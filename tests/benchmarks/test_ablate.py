@@ -1,16 +1,22 @@
-"""What is missing is run, in order and within the time; the tables by hand. Only the last test trains, for a second."""
+"""What is missing is run, in order and within the time; the tables by hand. Only the last tests train, for seconds."""
 
 import json
 import math
+import time
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from threading import Barrier
 from unittest.mock import patch
 
 import ablate
 import ablation_arms
 import pytest
-from ablation_arms import EXPERIMENTS, ROUNDS, Experiment, Job, Round, jobs_of
+from ablation_arms import EXPERIMENTS, FREE, ROUNDS, Experiment, Job, Round, jobs_of, known_pace
 from ablation_report import document
 
 from storyloom.config import apply_settings, load_preset
+from storyloom.config.loading import describe_settings
 from storyloom.data import Data
 from storyloom.data.storybook import stories
 from storyloom.errors import ConfigError, DataError
@@ -18,14 +24,13 @@ from storyloom.training.metrics import MetricsLog
 
 # bits/byte of each arm less the base
 GAINS = {"red": -0.03, "blue": -0.05, "on": 0.02, "hot": 0.07, "cold": math.nan, "up": -0.01}
-
+PACES = {"blue": 0.8, "on": 1.25}  # as they are measured; the others' settings are free
 
 SMALL = {
-    "colour": Experiment("Which?", "green", {"red": ("a.b=2",), "blue": ("a.b=3",)}, {"grey": "a painter"}),
-    "switch": Experiment("On?", "off", {"on": ("a.c=true",)}),
-    "heat": Experiment("How hot?", "warm", {"hot": ("a.d=5",), "cold": ("a.d=1",)}),
-    "side": Experiment("Up?", "down", {"up": ("a.e=7",)}),
-    "shape": Experiment("Round?", "square", {}, {"round": "a compass"}),
+    "colour": Experiment("Which?", "green", {"red": ("train.ema=0.2",), "blue": ("model.n_layer=3",)}),
+    "switch": Experiment("On?", "off", {"on": ("model.bias=true", "train.ema=0.3")}),
+    "heat": Experiment("How hot?", "warm", {"hot": ("data.rows=hot",), "cold": ("data.rows=cold",)}),
+    "side": Experiment("Up?", "down", {"up": ("train.schedule=up",)}),
 }
 
 
@@ -34,28 +39,35 @@ def real(monkeypatch):
     """Small experiments and rounds instead of the real ones, which are returned."""
     real = dict(EXPERIMENTS)
     monkeypatch.setattr(ablation_arms, "CONFIRMED", 2)
-    rounds = {"screen": Round("minutes", 2, (11,)), "confirm": Round("tokens", 6_000, (3, 5))}
+    rounds = {"screen": Round(6_000, True, (11,)), "confirm": Round(6_000, False, (3, 5))}
     with patch.dict(EXPERIMENTS, SMALL, clear=True), patch.dict(ROUNDS, rounds):
         yield real
 
 
 class Runner:
-    """Trains nothing: a run takes 100 seconds of a clock of its own, for 1,000 tokens or as many as are asked for."""
+    """Trains nothing: a run takes 100 seconds of a clock of its own."""
 
     def __init__(self, dies_at=None):
-        self.jobs, self.now, self.dies_at = [], 0.0, dies_at
+        self.jobs, self.paces, self.now, self.dies_at = [], [], 0.0, dies_at
 
-    def __call__(self, job):
+    def __call__(self, job, pace):
         if len(self.jobs) == self.dies_at:
             raise KeyboardInterrupt
         self.jobs.append(job)
+        self.paces.append(pace)
         self.now += 100
+        future = Future()
+        future.set_result(self.row(job, pace or PACES[job.arm]))
+        return future
+
+    def row(self, job, pace):
         gain = GAINS.get(job.arm, 0.0)
         origin = {"text": "T.txt", "text_sha256": "abc", "preset_sha256": "def", "date": "2031-02-03", "seconds": 100.0}
         origin |= {"cpu": "Abacus", "threads": 3, "precision": "fp32", "compiled": True, "torch": "9", "storyloom": "8"}
+        origin |= {"pace": pace}
         if math.isnan(gain):
             return {**origin, "failed": "training diverged"}
-        tokens = 1_000 if job.round == "screen" else 6_000
+        tokens = ROUNDS[job.round].tokens_at(pace)
         # Seeds differ by 0.002 each, and the arms' gains by a hundredth of that each.
         bits = 1 + job.seed * 0.002 + gain * (1 + job.seed / 100)
         figures = {"bits_per_byte": bits, "bits_per_byte_stderr": 0.0061, "held_out_stories": 593}
@@ -114,28 +126,78 @@ def test_a_hole_in_the_middle_is_filled(path):
 
 def test_an_arm_whose_settings_have_changed_is_another_one(path):
     go(path, Runner())
-    EXPERIMENTS["side"] = Experiment("Up?", "down", {"up": ("a.e=8",)})
+    EXPERIMENTS["side"] = Experiment("Up?", "down", {"up": ("train.schedule=down",)})
     runner = Runner()
     go(path, runner)
-    assert [(job.arm, job.settings) for job in runner.jobs] == [("up", ("a.e=8",))]
+    assert [(job.arm, job.settings) for job in runner.jobs] == [("up", ("train.schedule=down",))]
+
+
+def test_a_pace_is_measured_once_for_all_arms_of_one_cost(path):
+    """A second arm of the same cost takes what the first was measured at; the free setting beside it counts nothing."""
+    EXPERIMENTS["again"] = Experiment("Again?", "no", {"yes": ("train.ema=0.4", "model.n_layer=3")})
+    runner = Runner()
+    go(path, runner)
+    assert runner.paces == [1.0, 1.0, None, None, 1.0, 1.0, 1.0, 0.8]  # base, red, blue, on, hot, cold, up, yes
+    assert [row["tokens"] for row in ablate.read_results(path) if row["arm"] in ("blue", "on", "yes")] == [
+        *(4_800, 7_500, 4_800)
+    ]
 
 
 def test_no_run_begins_that_would_end_too_late(path):
-    """A screen is expected to take its 120 seconds and 60 to spare; here it takes 100. 380 - 200 = 180 suffice."""
-    for seconds, runs in ((179, 0), (379, 2), (380, 3)):
+    """The first is expected to take two minutes and one to spare, the next 100 seconds, as the first did, and one."""
+    for seconds, runs in ((179, 0), (180, 1), (359, 2), (360, 3)):
         path.unlink(missing_ok=True)
         runner = Runner()
         assert not go(path, runner, seconds=seconds)
         assert len(runner.jobs) == runs
 
 
-def test_a_run_counted_in_tokens_is_expected_to_be_as_fast_as_its_screen(path):
-    """1,000 tokens took 100 seconds: 6,000 take 600, and 60 to spare."""
+def test_a_slower_arm_is_expected_to_take_longer_for_the_same_tokens(path):
+    """The base 100 seconds and 60 to spare; blue, at 0.8 of its speed, 125 and 60."""
     go(path, Runner())
-    for seconds, runs in ((659, 0), (660, 1)):
+    screened = path.read_text()
+    for seconds, runs in ((159, 0), (160, 1), (284, 1), (285, 2)):
+        path.write_text(screened)
         runner = Runner()
         assert not go(path, runner, "confirm", seconds=seconds)
-        assert len(runner.jobs) == runs
+        assert [job.arm for job in runner.jobs] == ["base", "blue"][:runs]
+
+
+def test_so_many_run_at_once_and_no_more(path):
+    """Each waits for another one: alone, none would end; three would be seen."""
+    runner, together, running, most = Runner(), Barrier(2), set(), []
+
+    def run(job, pace):
+        running.add(job)
+        together.wait(timeout=60)
+        most.append(len(running))
+        together.wait(timeout=60)
+        running.remove(job)
+        return runner(job, pace).result()
+
+    jobs = jobs_of("screen", [], ["colour", "switch"])
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        assert ablate.run_missing(jobs, path, lambda *words: threads.submit(run, *words), lambda: math.inf, at_once=2)
+    assert most == [2] * 4
+    assert sorted(row["arm"] for row in ablate.read_results(path)) == ["base", "blue", "on", "red"]
+
+
+def test_an_interrupt_leaves_finished_lines_and_no_child(path):
+    """base is finished, red sleeps in a process of its own, and Ctrl-C comes where blue is to begin."""
+    runner, asleep = Runner(dies_at=1), []
+
+    def begin(job, pace):
+        if job.arm != "red":
+            return runner(job, pace)
+        process = ProcessPoolExecutor(1, get_context("spawn"))
+        asleep.append(process.submit(time.sleep, 997))
+        process.shutdown(wait=False)
+        return asleep[0]
+
+    with pytest.raises(KeyboardInterrupt):
+        ablate.run_missing(jobs_of("screen", []), path, begin, lambda: math.inf, at_once=2)
+    assert isinstance(asleep[0].exception(timeout=60), BrokenProcessPool)
+    assert [row["arm"] for row in ablate.read_results(path)] == ["base"]
 
 
 def test_the_best_arms_are_confirmed_one_of_each_experiment_seed_by_seed(path):
@@ -173,12 +235,11 @@ def test_the_table_by_hand(both):
     0.9575, 0.003 apart, so 0.0021 over seeds; the base's 0.004 / sqrt 2 is 0.0028.
     """
     assert table(document(ablate.read_results(both)), "colour") == [
-        ["green (base)", "", "2 minutes", "11", "1,000", "1.0220", "", ""],
-        ["red", "`a.b=2`", "2 minutes", "11", "1,000", "0.9887", "", "-0.0333"],
-        ["blue", "`a.b=3`", "2 minutes", "11", "1,000", "0.9665", "", "-0.0555"],
-        ["green (base)", "", "6,000 tokens", "3, 5", "6,000", "1.0080", "0.0028", ""],
-        ["blue", "`a.b=3`", "6,000 tokens", "3, 5", "6,000", "0.9560", "0.0021", "-0.0520 ± 0.0005"],
-        ["grey", "not run: needs a painter", "", "", "", "", "", ""],
+        ["green (base)", "", "6,000 tokens x speed", "", "11", "6,000", "1.0220", "", ""],
+        ["red", "`train.ema=0.2`", "6,000 tokens x speed", "", "11", "6,000", "0.9887", "", "-0.0333"],
+        ["blue", "`model.n_layer=3`", "6,000 tokens x speed", "0.80", "11", "4,800", "0.9665", "", "-0.0555"],
+        ["green (base)", "", "6,000 tokens", "", "3, 5", "6,000", "1.0080", "0.0028", ""],
+        ["blue", "`model.n_layer=3`", "6,000 tokens", "0.80", "3, 5", "6,000", "0.9560", "0.0021", "-0.0520 ± 0.0005"],
     ]
 
 
@@ -191,13 +252,12 @@ def test_the_difference_takes_only_seeds_that_both_have(both):
 def test_what_diverged_and_what_was_not_run_say_so(path):
     go(path, Runner(), only=["heat"])
     text = document(ablate.read_results(path))
-    assert [row[:6] for row in table(text, "heat")] == [
-        ["warm (base)", "", "2 minutes", "11", "1,000", "1.0220"],
-        ["hot", "`a.d=5`", "2 minutes", "11", "1,000", "1.0997"],
-        ["cold", "`a.d=1`", "2 minutes", "11", "", "diverged"],
+    assert [[row[0], *row[4:7]] for row in table(text, "heat")] == [
+        ["warm (base)", "11", "6,000", "1.0220"],
+        ["hot", "11", "6,000", "1.0997"],
+        ["cold", "11", "", "diverged"],
     ]
-    assert table(text, "side")[1][:3] == ["up", "`a.e=7`", "not run yet"]
-    assert table(text, "shape")[1][:2] == ["round", "not run: needs a compass"]
+    assert table(text, "side")[1][:3] == ["up", "`train.schedule=up`", "not run yet"]
 
 
 def test_the_document_says_where_and_how_long(both):
@@ -210,7 +270,7 @@ def test_the_document_says_where_and_how_long(both):
         "at most 0.006 ",
     ):
         assert text.count(fact) == 1
-    assert "runs: 13, in all 22 minutes" in text  # 7 and 6 of 100 seconds
+    assert "runs: 13, together 22 minutes" in text  # 7 and 6 of 100 seconds
     assert "Nothing has been measured" in document([])
 
 
@@ -218,17 +278,29 @@ def test_the_document_has_all_real_experiments_also_before_any_is_run(real):
     with patch.dict(EXPERIMENTS, real, clear=True):
         text = document([])
     for name, experiment in real.items():
-        assert [row[0] for row in table(text, name)] == [
-            f"{experiment.base} (base)",
-            *experiment.arms,
-            *experiment.needs,
-        ]
+        assert [row[0] for row in table(text, name)] == [f"{experiment.base} (base)", *experiment.arms]
 
 
-def test_all_real_arms_are_possible_and_no_two_are_alike(real):
-    preset = load_preset("laptop")
-    configs = [apply_settings(preset, arm) for experiment in real.values() for arm in experiment.arms.values()]
+def test_all_real_arms_are_possible_and_no_two_are_alike_nor_the_base(real):
+    """The base is what the experiment `optimizer` says that it is."""
+    base = apply_settings(load_preset("laptop"), ("train.optimizer=muon", "train.learning_rate=12e-3"))
+    arms = [apply_settings(base, arm) for experiment in real.values() for arm in experiment.arms.values()]
+    configs = [base, *arms]
     assert all(one != other for number, one in enumerate(configs) for other in configs[:number])
+
+
+def test_arms_whose_updates_cost_what_the_bases_do_need_no_pace(real):
+    free = [arm for e in real.values() for arm, settings in e.arms.items() if known_pace(settings, []) == 1.0]
+    assert free == [
+        *("muon at 8e-3", "muon at 16e-3", "muon at 6e-3"),
+        *("trapezoid, the last 0.7", "cosine"),
+        *("aligned: windows that begin at a story's start", "padded: one story"),
+        *("decay 0.99", "decay 0.995"),
+        *("0.01", "0.3", "1.0"),
+        *("0.05", "0.1"),
+        "projections that start at zero",
+    ]
+    assert {line.partition(" ")[0] for line in describe_settings()} > FREE
 
 
 @pytest.mark.parametrize("name", ["text", "preset"])
@@ -259,13 +331,13 @@ def text(tmp_path):
 
 def test_vocabularies_are_prepared_once_and_hold_out_the_same_stories(tmp_path, text):
     bench = ablate.Bench(text, tmp_path / "work")
-    sizes = {size: bench.data_for(Job("v", "v", (f"data.vocab_size={size}",), "screen", 3)) for size in (283, 307)}
+    sizes = {size: bench.data_for((f"data.vocab_size={size}",)) for size in (283, 307)}
     held_out = {(folder / "val.txt").read_bytes() for folder in sizes.values()}
     assert len(held_out) == 1
     assert 1 <= held_out.pop().count(b"<|endoftext|>") + 1 <= 8  # of 53 one in 20
     assert [Data(folder).tokenizer.vocab_size for folder in sizes.values()] == [283, 307]
     made = (sizes[283] / "manifest.json").stat().st_mtime_ns
-    assert bench.data_for(Job("rows", "r", ("data.rows=padded", "data.vocab_size=283"), "screen", 3)) == sizes[283]
+    assert bench.data_for(("data.rows=padded", "data.vocab_size=283")) == sizes[283]
     assert (sizes[283] / "manifest.json").stat().st_mtime_ns == made
 
 
@@ -273,7 +345,13 @@ def test_vocabularies_are_prepared_once_and_hold_out_the_same_stories(tmp_path, 
 def command(tmp_path, monkeypatch, path, text):
     """The command line, with a runner instead of trainings."""
     runner = Runner()
-    monkeypatch.setattr(ablate.Bench, "run", lambda self, job: {**runner(job), **self.origin})
+
+    def begin(self, job, pace):
+        future = Future()
+        future.set_result({**runner(job, pace).result(), **self.origin})
+        return future
+
+    monkeypatch.setattr(ablate.Bench, "begin", begin)
     monkeypatch.setattr(ablate, "DOCUMENT", tmp_path / "docs" / "ablations.md")
     monkeypatch.setattr(ablate, "RESULTS", path)
     return lambda *words: ablate.main(["--work", str(tmp_path / "work"), *words])
@@ -294,7 +372,9 @@ def test_the_command_screens_confirms_and_writes(tmp_path, command, path, text, 
     capsys.readouterr()
     assert command("--list", "--rounds", "screen") == 0
     assert [line.split(": ")[-1] for line in capsys.readouterr().out.splitlines()] == [
-        *(f"{bits} bits/byte after 1,000 tokens" for bits in ("1.0220", "0.9887", "0.9665")),
+        "1.0220 bits/byte after 6,000 tokens",
+        "0.9887 bits/byte after 6,000 tokens",
+        "0.9665 bits/byte after 4,800 tokens",
         *["missing"] * 4,
     ]
 
@@ -320,6 +400,7 @@ def test_the_command_without_time_runs_nothing(command, path, text, capsys):
         (["--text", "nowhere.txt"], "no text at nowhere.txt"),
         (["--text", "{text}", "--only", "colours"], "did you mean 'colour'"),
         (["--text", "{text}", "--rounds", "confirm"], "take --rounds screen first"),
+        (["--text", "{text}", "--jobs", "0"], "--jobs 0 must be at least 1"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, command, path, text, capsys, words, says):
@@ -356,26 +437,64 @@ def test_figures_are_those_of_the_last_update_and_of_all_held_out_stories(tmp_pa
 
 
 QUICK = (
-    *("model.n_layer=1", "model.n_embd=32", "model.n_head=1", "model.block_size=37"),
-    *("train.batch_size=3", "train.threads=1", "train.precision=fp32"),
+    *("model.n_layer=1", "model.n_embd=32", "model.n_head=1", "model.block_size=37", "train.batch_size=3"),
+    *("train.threads=1", "train.precision=fp32", "train.compile=false", "train.max_epochs=none", "train.seed=3"),
 )
 
 
-def test_an_arm_is_trained_measured_and_removed(tmp_path, monkeypatch, story_data):
-    monkeypatch.setattr(ablate, "COMPILE", False)
-    monkeypatch.setitem(ROUNDS, "confirm", Round("tokens", 37 * 3 * 5, (3,)))
-    (tmp_path / "run" / "left over").mkdir(parents=True)
-    job = Job("size", "small", QUICK, "confirm", 3)
-    figures = ablate.train_and_measure(job, story_data.path, tmp_path / "run")
+@pytest.fixture
+def sides(story_data, monkeypatch):
+    """The base, and an arm with other settings; paces are measured for as many rounds as there must be."""
+    monkeypatch.setattr(ablate, "PACE_SECONDS", 1e-9)
+    base = ablate.Side(QUICK, story_data.path)
+    return lambda *settings: (base, ablate.Side((*QUICK, *settings), story_data.path))
+
+
+def test_a_pace_by_hand(sides, monkeypatch):
+    """Rounds of 6, 8, 5 seconds against 2, 4, 5: the median ratio is 2, and an update has 5 rows instead of 3."""
+
+    def take_turns(actions, seconds, device):
+        assert [action().tokens for action in actions.values()] == [3 * 37, 5 * 37]
+        return {"base": [6.0, 8.0, 5.0], "arm": [2.0, 4.0, 5.0]}
+
+    monkeypatch.setattr(ablate, "take_turns", take_turns)
+    assert ablate.measure_pace(*sides("train.batch_size=5")) == 3.333
+
+
+def test_more_layers_are_slower(sides):
+    assert 0 < ablate.measure_pace(*sides("model.n_layer=13")) < 0.8
+
+
+def test_a_slower_arm_is_trained_on_fewer_tokens_measured_and_removed(tmp_path, sides, story_data):
+    """0.61 of 20 updates of 3 rows are 12.2."""
+    figures = ablate.run_arm(*sides(), Round(37 * 3 * 20, True, (3,)), 0.61, tmp_path, {"text": "T"})
     assert list(tmp_path.iterdir()) == []
-    assert figures["updates"] == 5
+    assert (figures["updates"], figures["tokens"]) == (12, 37 * 3 * 12)
     assert figures["held_out_stories"] == story_data.manifest["val"]["stories"]
+    assert (figures["pace"], figures["text"]) == (0.61, "T")
     json.dumps(figures, allow_nan=False)
 
 
-@pytest.mark.parametrize("name", ["screen", "confirm"])  # in the warm-up, with a clock; in the training itself
-def test_an_arm_that_diverges_is_finished_too(tmp_path, monkeypatch, story_data, name):
-    monkeypatch.setattr(ablate, "COMPILE", False)
-    wild = Job("size", "wild", (*QUICK, "train.learning_rate=1e38", "train.warmup_steps=0"), name, 3)
-    assert "diverged" in ablate.train_and_measure(wild, story_data.path, tmp_path / "run")["failed"]
+def test_measuring_a_pace_changes_nothing_of_the_training(tmp_path, sides):
+    rules = Round(37 * 5 * 7, False, (3,))
+    known, measured = (ablate.run_arm(*sides("train.batch_size=5"), rules, pace, tmp_path, {}) for pace in (0.7, None))
+    assert measured["pace"] != known["pace"]
+    assert (measured["tokens"], measured["bits_per_byte"]) == (known["tokens"], known["bits_per_byte"])
+
+
+def test_an_arm_that_diverges_is_finished_too_and_has_its_pace(tmp_path, sides):
+    wild = sides("train.batch_size=5", "train.learning_rate=1e38", "train.warmup_steps=0")
+    figures = ablate.run_arm(*wild, Round(37 * 5 * 20, True, (3,)), None, tmp_path, {})
+    assert "diverged" in figures["failed"]
+    assert figures["pace"] > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_has_a_process_of_its_own_with_its_share_of_the_cores(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(ablate, "COMMON", [setting for setting in QUICK if "threads" not in setting])
+    bench = ablate.Bench(text, tmp_path / "work", threads=1)
+    job = Job("size", "small", ("data.vocab_size=283",), "screen", 3)
+    row = bench.begin(job, 0.5).result(timeout=120)
+    assert (row["threads"], row["pace"], row["text"]) == (1, 0.5, "T.txt")
+    assert row["updates"] == 6_000 // 2 // (3 * 37)
+    assert list((tmp_path / "work").glob("*/runs/*")) == []
