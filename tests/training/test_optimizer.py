@@ -5,6 +5,7 @@ import torch
 
 from storyloom.config import ModelConfig, TrainConfig
 from storyloom.model import GPT
+from storyloom.training.muon import Muon
 from storyloom.training.optimizer import OPTIMIZERS, optimizer_tensors, restore_optimizer
 
 
@@ -114,9 +115,7 @@ def test_muon_moves_the_blocks_matrices_and_adamw_the_rest():
     model, twin = model_with(qk_norm=True), model_with(qk_norm=True)
     optimizer = OPTIMIZERS["muon"](model, settings)
     named = list(twin.named_parameters())
-    muon = torch.optim.Muon(
-        [p for name, p in named if _is_hidden(name, p)], lr=0.07, weight_decay=0.3, adjust_lr_fn="match_rms_adamw"
-    )
+    muon = Muon([p for name, p in named if _is_hidden(name, p)], lr=0.07, weight_decay=0.3)
     rest = [p for name, p in named if not _is_hidden(name, p)]
     adamw = torch.optim.AdamW(rest, lr=0.07, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
     for step, rate in enumerate([0.07, 0.013]):
@@ -129,17 +128,3 @@ def test_muon_moves_the_blocks_matrices_and_adamw_the_rest():
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
     optimizer.zero_grad()
     assert all(parameter.grad is None for parameter in model.parameters())
-
-
-def test_muons_update_is_orthogonal():
-    """All singular values of an update are near one size (Newton and Schulz leave them within 0.7 to 1.2 of it)."""
-    model = model_with()
-    before = model.blocks[0].mlp.down.weight.detach().clone()
-    optimizer = OPTIMIZERS["muon"](model, TrainConfig(learning_rate=0.07, weight_decay=0.0))
-    give_gradients(model, seed=5)
-    optimizer.step()
-    update = before - model.blocks[0].mlp.down.weight.detach()
-    size = 0.07 * 0.2 * max(update.shape) ** 0.5  # match_rms_adamw: 0.2 sqrt(longer side)
-    values = torch.linalg.svdvals(update) / size
-    assert values.min() > 0.6
-    assert values.max() < 1.3

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from storyloom.config import TrainConfig
+from storyloom.training.muon import Muon
 
 BETAS = (0.9, 0.95)  # a shorter second memory than Adam's 0.999: small models move fast early on (as GPT-3 chose)
 
@@ -42,9 +43,6 @@ def adamw(model: nn.Module, settings: TrainConfig) -> Optimizer:
 class MuonWithAdamW:
     """Muon for the blocks' matrices, AdamW for embeddings, head and gains; one memory, one learning rate.
 
-    Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. Its updates are scaled to AdamW's
-    root mean square (Liu et al., 2025, arXiv 2502.16982), so that one learning rate serves both.
-
     Args:
         model: whose parameters are updated.
         settings: `learning_rate` and `weight_decay`.
@@ -52,9 +50,7 @@ class MuonWithAdamW:
 
     def __init__(self, model: nn.Module, settings: TrainConfig) -> None:
         hidden, others = _split(model)
-        self._muon = torch.optim.Muon(
-            hidden, lr=settings.learning_rate, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw"
-        )
+        self._muon = Muon(hidden, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         self._adamw = torch.optim.AdamW(others, lr=settings.learning_rate, betas=BETAS, weight_decay=0.0, fused=True)
 
     @property

@@ -122,7 +122,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(self.step, self.settings)
         if is_finite:
-            self.optimizer.step()
+            with self.runtime.autocast():  # for Muon's products
+                self.optimizer.step()
         self.scaler.update()
 
     def _backward(self, inputs: np.ndarray, targets: np.ndarray, n_targets: int) -> torch.Tensor:
