@@ -17,12 +17,12 @@ SMALL += ["train.threads=1"]
 
 @pytest.fixture
 def known_times(monkeypatch):
-    """A machine where our update takes 0.5, 1 and 4 seconds, and the matrix product 0.25, 1 and 1."""
+    """A machine where our update takes 0.5, 1 and 4 seconds, 0.1 of them the optimiser, and the product 0.25, 1 and 1."""
 
     def pretend(actions, seconds, device):
-        ours, product = actions
-        assert (ours, product) == ("storyloom, eager fp32", "matrix product fp32")
-        return {ours: [0.5, 1.0, 4.0], product: [0.25, 1.0, 1.0]}
+        ours, optimizer, product = actions
+        assert (ours, optimizer, product) == ("storyloom, eager fp32", "optimizer", "matrix product fp32")
+        return {ours: [0.5, 1.0, 4.0], optimizer: [0.1, 0.1, 0.1], product: [0.25, 1.0, 1.0]}
 
     monkeypatch.setattr(training, "take_turns", pretend)
     monkeypatch.setattr(training, "find_peers", lambda *_: {})
@@ -37,6 +37,7 @@ def test_the_figures_by_hand(known_times):
     flops = 6 * (3 * 32 * 96 + 4 * 32 * 32 + 307 * 32) + 6 * 1 * 32 * 37
     assert ours.utilisation == pytest.approx(222 * flops * 0.5 / (2 * 2048**3))  # half is the median of the ratios
     assert ours.speed_up == 1
+    assert found.optimizer_share == pytest.approx(0.1)
     assert found.ceilings == {"fp32": pytest.approx(2 * 2048**3 / 1e9)}
 
 
@@ -46,6 +47,7 @@ def test_it_runs(monkeypatch):
     found = bench_train("laptop", SMALL, seconds=0.05)
     assert [each.name for each in found.contestants] == ["storyloom, eager"]
     assert found.contestants[0].tokens_per_second > 0
+    assert 0 < found.optimizer_share < 1
     assert (found.preset, found.device, found.threads) == ("laptop", "cpu", 1)
 
 

@@ -10,6 +10,7 @@ FOUND = TrainBench(
     device="cpu",
     threads=2,
     ceilings={"bf16": 840.4, "fp32": 190.0},
+    optimizer_share=0.034,
     contestants=[Contestant("storyloom", "bf16", 30123.4, 0.512, 1.0), Contestant("other", "fp32", 8000.0, 0.6, 3.77)],
 )
 
@@ -24,6 +25,7 @@ def test_the_figures_are_told(command, monkeypatch):
     assert first.startswith(
         "laptop: 2.16M parameters, 4,096 tokens an update, cpu, 2 threads; matrix product: bf16 840"
     )
+    assert first.endswith("the optimiser takes 3.4% of an update")
     assert ours.split() == ["storyloom", "bf16", "30,123", "51.2%", "1.00", "x"]
     assert other.split() == ["other", "fp32", "8,000", "60.0%", "3.77", "x"]
 

@@ -19,6 +19,7 @@ from storyloom.training.trainer import Trainer
 WARM_UP = 3  # updates of each contestant before any clock runs
 TEXT_MB = 0.5  # of the storybook: what the tokens are makes no difference to the time
 CEILING = "matrix product"
+OPTIMIZER = "optimizer"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class TrainBench:
     threads: int
     ceilings: dict[str, float]
     """GFLOP/s of the matrix product, by precision."""
+    optimizer_share: float
+    """Of our update's time, what the optimiser takes of it, in the same round; the median over rounds."""
     contestants: list[Contestant]
     """We come first."""
 
@@ -71,46 +74,48 @@ def bench_train(preset: str = "laptop", settings: Sequence[str] = (), seconds: f
     runtime = choose_runtime(config.train)
     with tempfile.TemporaryDirectory() as folder:
         data = prepare("storybook", out=f"{folder}/data", tokenizer="char", limit_mb=TEXT_MB)
-        updates = {**_ours(config, data, runtime), **find_peers(config, runtime)}
-        return _measure(preset, config, runtime, updates, seconds)
+        ours = _our_trainers(config, data, runtime)
+        updates = {name: trainer.update for name, trainer in ours.items()} | find_peers(config, runtime)
+        return _measure(preset, next(iter(ours.values())), updates, seconds)
 
 
-def _ours(config: Config, data: Data, runtime: Runtime) -> dict[tuple[str, str], Callable[[], Any]]:
-    """An update of ours: compiled where that is possible and not switched off, and eager."""
-    eager = {("storyloom, eager", runtime.precision): Trainer(config, data, replace(runtime, compile=False)).update}
+def _our_trainers(config: Config, data: Data, runtime: Runtime) -> dict[tuple[str, str], Trainer]:
+    """Compiled where that is possible and not switched off, and eager."""
+    eager = {("storyloom, eager", runtime.precision): Trainer(config, data, replace(runtime, compile=False))}
     if config.train.compile is False or not has_compiler(runtime.device):
-        return dict(eager)
-    compiled = Trainer(config, data, replace(runtime, compile=True))
-    return {("storyloom", runtime.precision): compiled.update, **eager}
+        return eager
+    return {("storyloom", runtime.precision): Trainer(config, data, replace(runtime, compile=True)), **eager}
 
 
 def _measure(
-    preset: str, config: Config, runtime: Runtime, updates: dict[tuple[str, str], Callable[[], Any]], seconds: float
+    preset: str, trainer: Trainer, updates: dict[tuple[str, str], Callable[[], Any]], seconds: float
 ) -> TrainBench:
+    runtime, model, settings = trainer.runtime, trainer.model.config, trainer.settings
     precisions = dict.fromkeys(precision for _, precision in updates)
     products = {precision: MatrixProduct(precision, runtime.device) for precision in precisions}
     actions = {f"{name} {precision}": update for (name, precision), update in updates.items()}
+    actions[OPTIMIZER] = trainer.step_optimizer  # with the gradients of the latest update
     actions |= {f"{CEILING} {precision}": product for precision, product in products.items()}
     for action in actions.values():
         for _ in range(WARM_UP):
             action()
     times = take_turns(actions, seconds, runtime.device)
-    tokens = config.train.batch_size * config.train.grad_accum_steps * config.model.block_size
-    flops = tokens * count_flops_per_token(config.model)
-    (ours, our_precision), *_ = updates
+    tokens = settings.batch_size * settings.grad_accum_steps * model.block_size
+    flops = tokens * count_flops_per_token(model)
+    ours, *_ = times.values()
     contestants = []
     for name, precision in updates:
         taken = times[f"{name} {precision}"]
         share = flops / products[precision].flops * median_ratio(times[f"{CEILING} {precision}"], taken)
-        speed_up = median_ratio(taken, times[f"{ours} {our_precision}"])
-        contestants.append(Contestant(name, precision, tokens / median(taken), share, speed_up))
+        contestants.append(Contestant(name, precision, tokens / median(taken), share, median_ratio(taken, ours)))
     ceilings = {p: product.flops / median(times[f"{CEILING} {p}"]) / 1e9 for p, product in products.items()}
     return TrainBench(
         preset,
-        count_parameters(config.model),
+        count_parameters(model),
         tokens,
         str(runtime.device),
         runtime.threads,
         ceilings,
+        median_ratio(times[OPTIMIZER], ours),
         contestants,
     )

@@ -106,14 +106,14 @@ class Trainer:
         parameters = self.model.parameters()
         grad_norm = torch.nn.utils.clip_grad_norm_(parameters, settings.grad_clip or math.inf)
         result = Update(loss.item(), grad_norm.item(), n_targets)
-        self._step_optimizer(result)
+        self._move(result)
         self.step += 1
         self.tokens += n_targets
         if self.average:
             self.average.update(self.model, self.step)
         return result
 
-    def _step_optimizer(self, result: Update) -> None:
+    def _move(self, result: Update) -> None:
         """Change the weights, unless fp16's scale was too large for this gradient: then only the scale is lowered."""
         is_finite = math.isfinite(result.loss) and math.isfinite(result.grad_norm)
         is_overflow = math.isfinite(result.loss) and self.scaler.is_enabled() and self.scaler.get_scale() > 1
@@ -122,9 +122,13 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(self.step, self.settings)
         if is_finite:
-            with self.runtime.autocast():  # for Muon's products
-                self.optimizer.step()
+            self.step_optimizer()
         self.scaler.update()
+
+    def step_optimizer(self) -> None:
+        """Move the weights by the gradients that they have."""
+        with self.runtime.autocast():  # for Muon's products
+            self.optimizer.step()
 
     def _backward(self, inputs: np.ndarray, targets: np.ndarray, n_targets: int) -> torch.Tensor:
         """Add a micro-batch's share of the gradient; returns its share of the loss, nats/token."""
