@@ -14,6 +14,7 @@ from storyloom.config import (
     save_config,
 )
 from storyloom.errors import ConfigError
+from storyloom.model import count_parameters
 
 # Every field differs from its default, and every number from the others.
 OTHERWISE = {
@@ -213,3 +214,10 @@ def test_presets_are_listed_and_misspelt_ones_offered():
             ask("labtop")
     with pytest.raises(ConfigError, match="unknown preset"):
         preset_text("../presets/tiny")
+
+
+def test_desktop_has_the_shape_of_its_origin():
+    """With a head of its own it has the 22,696,448 parameters of the course's model."""
+    config = load_preset("desktop")
+    shape = config.model.with_(vocab_size=config.data.vocab_size, tie_embeddings=False)
+    assert count_parameters(shape) == 22_696_448
