@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint test-slow peers calibrate ablate clean
+.PHONY: help demo test lint test-slow peers calibrate ablate cost clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ calibrate: $(INSTALLED)  ## measure the storybook: limit, 5-gram, collision entr
 
 ablate: $(INSTALLED)  ## hours: screen changes to the preset laptop on TEXT=FILE; goes on where it was stopped
 	$(BIN)/python benchmarks/ablate.py --text "$(TEXT)"
+
+cost: $(INSTALLED)  ## minutes: speed and memory of training as model, context and text grow, into docs/cost.md
+	$(BIN)/python benchmarks/cost.py
 
 clean:  ## remove the environment and all caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis storyloom-demo
