@@ -55,7 +55,7 @@ VAL_FRACTION = 0.05
 # what a user's ten minutes take.
 COMMON = ("train.compile=true", "train.max_epochs=none")
 WARM_UP = 3  # updates of the base and of the arm before any clock runs
-PACE_SECONDS = 10.0  # of updates in turns
+PACE_SECONDS = 15.0  # of updates in turns
 # No update while a pace is measured may spoil the weights: the learning rate hardly rises.
 SLOW_START = ("train.max_steps=1000000", "train.warmup_steps=1000000")
 BASE_SECONDS = 120.0  # how long a run is expected to take before any has been timed
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--list", action="store_true", help="print all runs and what is finished")
     parser.add_argument("--write", action="store_true", help="only write the document")
-    parser.add_argument("--work", type=Path, default=WORK, help="folder for data and the run in progress")
+    parser.add_argument("--work", type=Path, default=WORK, help="folder for data and the runs in progress")
     return parser
 
 
@@ -148,9 +148,10 @@ def run_missing(
                 rows.append({**job.as_row(), **future.result()})
                 write_text(results, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
                 print(f"{title(job)}: {outcome(rows[-1])}", file=sys.stderr)
-    finally:
-        for child in active_children():  # after a mistake or Ctrl-C: nobody waits for them
+    except BaseException:  # a mistake, or Ctrl-C: nobody waits for the others
+        for child in active_children():
             child.kill()
+        raise
     return True
 
 
@@ -291,8 +292,8 @@ def measure_pace(base: Side, arm: Side) -> float:
     for trainer in trainers.values():
         for _ in range(WARM_UP):
             trainer.update()
-    tokens = {name: trainer.tokens / trainer.step for name, trainer in trainers.items()}  # an update
     times = take_turns({name: trainer.update for name, trainer in trainers.items()}, PACE_SECONDS, runtime.device)
+    tokens = {name: trainer.tokens / trainer.step for name, trainer in trainers.items()}  # an update
     torch.compiler.reset()  # what is trained next is not to search through these
     return round(median_ratio(times["base"], times["arm"]) * tokens["arm"] / tokens["base"], 3)
 
