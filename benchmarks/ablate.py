@@ -1,6 +1,6 @@
-"""Screen changes to the preset `laptop` on a real text, and confirm the best of them with several seeds.
+"""Screen changes to a base configuration on a real text, and confirm the best of them with several seeds.
 
-    python benchmarks/ablate.py --text TRAIN.txt [--only NAME...] [--rounds screen confirm] [--jobs N]
+    python benchmarks/ablate.py --text TRAIN.txt [--arms NAME...] [--rounds screen confirm] [--jobs N]
                                 [--budget-minutes M]
     python benchmarks/ablate.py --list | --write
 
@@ -31,12 +31,12 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 
 import torch
-from ablation_arms import PRESET, ROUNDS, Job, Round, Row, costly, jobs_of, known_pace
+from ablation_arms import BASE_CONFIG, ROUNDS, Job, Round, Row, costly, jobs_of, known_pace
 from ablation_report import document
 
 import storyloom
 from storyloom.benchmarking.measuring import median_ratio, take_turns
-from storyloom.config import apply_settings, load_preset
+from storyloom.config import Config, apply_settings, load_config
 from storyloom.data import Data
 from storyloom.errors import ConfigError, DataError, StoryloomError, TrainingDiverged
 from storyloom.files import write_text
@@ -60,7 +60,7 @@ PACE_SECONDS = 15.0  # of updates in turns
 SLOW_START = ("train.max_steps=1000000", "train.warmup_steps=1000000")
 BASE_SECONDS = 120.0  # how long a run is expected to take before any has been timed
 SPARE_SECONDS = 60.0  # beside the training: starting torch, preparing a vocabulary, compiling, measuring a pace
-SAME = ("text_sha256", "preset_sha256")  # lines that differ in these must not stand in one table
+SAME = ("text_sha256", "base_sha256")  # lines that differ in these must not stand in one table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--text is missing: name the text to train on, or take --list or --write")
     try:
         if asked.list:
-            show(RESULTS, asked.rounds, asked.only)
+            show(RESULTS, asked.rounds, asked.arms)
             return 0
         if not asked.write:
             measure_all(asked)
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", type=Path, help="stories to train on and to measure with")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="an experiment, or EXPERIMENT/ARM")
+    parser.add_argument("--arms", nargs="+", default=[], metavar="NAME", help="an experiment, or EXPERIMENT/ARM")
     parser.add_argument(
         "--rounds", nargs="+", choices=ROUNDS, default=list(ROUNDS), help="by default one after another"
     )
@@ -113,12 +113,17 @@ def measure_all(asked: argparse.Namespace) -> None:
     bench = Bench(asked.text, asked.work, threads=max(1, count_cores() // asked.jobs))
     refuse_mixture(read_results(RESULTS), bench.origin)
     for name in asked.rounds:
-        jobs = jobs_of(name, read_results(RESULTS), asked.only)
+        jobs = jobs_of(name, read_results(RESULTS), asked.arms)
         if not jobs:
             raise ConfigError("nothing to confirm: the screen has no base yet, or no arm; take --rounds screen first")
         if not run_missing(jobs, RESULTS, bench.begin, lambda: until - time.monotonic(), asked.jobs):
             print("out of time: the same command goes on", file=sys.stderr)
             return
+
+
+def base_config() -> Config:
+    """What every arm changes."""
+    return load_config(BASE_CONFIG)[0]
 
 
 Begin = Callable[[Job, float | None], Future[Row]]  # from a run and, where it is known, its pace
@@ -175,7 +180,7 @@ def read_results(path: Path) -> list[Row]:
 
 
 def refuse_mixture(rows: Sequence[Row], origin: Row) -> None:
-    """Raise `DataError` where there are lines of another text, or of the preset before it was changed."""
+    """Raise `DataError` where there are lines of another text, or of another base."""
     for row in rows:
         for name in SAME:
             if row[name] != origin[name]:
@@ -186,11 +191,11 @@ def refuse_mixture(rows: Sequence[Row], origin: Row) -> None:
                 )
 
 
-def show(results: Path, rounds: Sequence[str], only: Sequence[str]) -> None:
+def show(results: Path, rounds: Sequence[str], named: Sequence[str]) -> None:
     """Print each run, and how it ended where it has."""
     rows = read_results(results)
     for name in rounds:
-        jobs = jobs_of(name, rows, only)
+        jobs = jobs_of(name, rows, named)
         for job in jobs:
             row = job.found_in(rows)
             print(f"{title(job)}  {' '.join(job.settings)}: {outcome(row) if row else 'missing'}")
@@ -226,7 +231,7 @@ class Bench:
         self.origin = {
             "text": text.name,
             "text_sha256": hashlib.sha256(text.read_bytes()).hexdigest()[:12],
-            "preset_sha256": hashlib.sha256(load_preset(PRESET).model_dump_json().encode()).hexdigest()[:12],
+            "base_sha256": hashlib.sha256(base_config().model_dump_json().encode()).hexdigest()[:12],
         }
         self._work = work / self.origin["text_sha256"]
         self._threads = threads
@@ -248,7 +253,7 @@ class Bench:
 
     def data_for(self, settings: Sequence[str]) -> Path:
         """The data folder with the vocabulary that is asked for, prepared where it is not there yet."""
-        asked = apply_settings(load_preset(PRESET), settings).data
+        asked = apply_settings(base_config(), settings).data
         folder = self._work / f"{asked.tokenizer}-{asked.vocab_size}"
         if not folder.exists():
             storyloom.prepare(self.text, out=folder, preset=asked, val_fraction=VAL_FRACTION)
@@ -287,7 +292,7 @@ def run_arm(base: Side, arm: Side, rules: Round, pace: float | None, runs: Path,
 
 def measure_pace(base: Side, arm: Side) -> float:
     """How many tokens/s the arm trains on for one of the base's, its free settings left out."""
-    runtime = choose_runtime(apply_settings(load_preset(PRESET), base.settings).train)
+    runtime = choose_runtime(apply_settings(base_config(), base.settings).train)
     trainers = {name: trainer_of(side, runtime) for name, side in (("base", base), ("arm", arm))}
     for trainer in trainers.values():
         for _ in range(WARM_UP):
@@ -300,7 +305,7 @@ def measure_pace(base: Side, arm: Side) -> float:
 
 def trainer_of(side: Side, runtime: Runtime) -> Trainer:
     """A throwaway trainer that costs what one side does."""
-    config, data = apply_settings(load_preset(PRESET), (*costly(side.settings), *SLOW_START)), Data(side.data)
+    config, data = apply_settings(base_config(), (*costly(side.settings), *SLOW_START)), Data(side.data)
     config = config.with_(model=config.model.with_(vocab_size=data.tokenizer.vocab_size))
     return Trainer(config, data, runtime)
 
@@ -311,7 +316,7 @@ def train_and_measure(arm: Side, tokens: int, runs: Path) -> Row:
     with TemporaryDirectory(dir=runs) as folder:
         try:
             return figures_of(
-                storyloom.train(arm.data, out=folder, preset=PRESET, settings=settings, progress=False).path
+                storyloom.train(arm.data, out=folder, config=BASE_CONFIG, settings=settings, progress=False).path
             )
         except TrainingDiverged as error:
             return {"failed": str(error)}

@@ -1,17 +1,18 @@
-"""What is to be found out about the preset `laptop`, and each run that it takes. Knows nothing of training or files.
+"""What is to be found out for the preset `laptop`, and each run that it takes. Knows nothing of training.
 
-An experiment is a question and its arms; an arm is the preset with some settings changed, as `--set` takes them. The
-preset as it stands is the base, which all experiments share.
+An experiment is a question and its arms; an arm is the base with some settings changed, as `--set` takes them. The
+base is the preset as it was before it took what was found; it stands in a file of its own, so that more can be asked.
 """
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from storyloom.errors import ConfigError, nearest
 
-PRESET = "laptop"
-BASE = "base"  # the experiment and the arm that the preset itself is kept under
+BASE_CONFIG = Path(__file__).with_name("ablation_base.toml")
+BASE = "base"  # the experiment and the arm that the base itself is kept under
 
 BASE_TOKENS = 3_600_000  # what the base sees in two minutes on two quiet AVX-512 cores, the training step compiled
 # Settings that change what is learnt from a token and not, or hardly, what a token costs.
@@ -27,11 +28,11 @@ Row = dict[str, Any]  # a line of results
 
 @dataclass(frozen=True)
 class Experiment:
-    """One question to the preset."""
+    """One question to the base."""
 
     question: str
     base: str
-    """What the preset has."""
+    """What the base has."""
     arms: dict[str, tuple[str, ...]]
     """What it might have instead, as settings."""
 
@@ -96,7 +97,7 @@ EXPERIMENTS = {
         "What does a row hold?",
         "stream: windows over the joined stories",
         {
-            "aligned: windows that begin at a story's start": ("data.rows=aligned",),
+            "aligned: windows that begin with a story": ("data.rows=aligned",),
             "padded: one story": ("data.rows=padded",),
         },
     ),
@@ -206,34 +207,34 @@ Arm = tuple[str, str, tuple[str, ...]]  # experiment, name, settings
 THE_BASE: Arm = (BASE, BASE, ())
 
 
-def jobs_of(name: str, rows: Sequence[Row], only: Collection[str] = ()) -> list[Job]:
+def jobs_of(name: str, rows: Sequence[Row], named: Collection[str] = ()) -> list[Job]:
     """All runs of a round, in order, finished ones too; the base comes first with each seed.
 
     Args:
         name: `screen` has all arms; `confirm` the best of each experiment in the screen, and of those the best three.
         rows: the results so far.
-        only: experiments, or single arms as `EXPERIMENT/ARM`; all where none is named.
+        named: experiments, or single arms as `EXPERIMENT/ARM`; all where none is named.
 
     Returns:
         The runs; none to confirm where the screen has no base yet, or no arm.
 
     Raises:
-        ConfigError: `only` names what there is not.
+        ConfigError: `named` names what there is not.
     """
-    arms = [THE_BASE, *_named(only)]
+    arms = [THE_BASE, *_named(named)]
     if name == "confirm":
         arms = _best(arms, rows)
     return [Job(*arm, name, seed) for seed in ROUNDS[name].seeds for arm in arms]
 
 
-def _named(only: Collection[str]) -> list[Arm]:
+def _named(named: Collection[str]) -> list[Arm]:
     """The arms that are asked for."""
     arms = [(name, arm, settings) for name, e in EXPERIMENTS.items() for arm, settings in e.arms.items()]
     known = {name for experiment, arm, _ in arms for name in (experiment, f"{experiment}/{arm}")}
-    for name in only:
+    for name in named:
         if name not in known:
-            raise ConfigError(f"--only {name!r} is no experiment and no arm that can be run: {nearest(name, known)}")
-    return [arm for arm in arms if not only or {arm[0], f"{arm[0]}/{arm[1]}"} & set(only)]
+            raise ConfigError(f"--arms {name!r} is no experiment and no arm that can be run: {nearest(name, known)}")
+    return [arm for arm in arms if not named or {arm[0], f"{arm[0]}/{arm[1]}"} & set(named)]
 
 
 def _best(arms: Sequence[Arm], rows: Sequence[Row]) -> list[Arm]:

@@ -4,11 +4,12 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
-from ablation_arms import EXPERIMENTS, PRESET, ROUNDS, THE_BASE, Arm, Experiment, Job, Row
+from ablation_arms import EXPERIMENTS, ROUNDS, THE_BASE, Arm, Experiment, Job, Row
 
-INTRODUCTION = f"""# What the preset `{PRESET}` is made of
+INTRODUCTION = """# What the preset `laptop` is made of
 
-Each experiment changes one thing in the preset, the base, as it stood on the days below. Smaller bits/byte are better.
+Each experiment changes one thing in the base, `benchmarks/ablation_base.toml`: the preset before it took what was found
+here. Smaller bits/byte are better.
 A screen gives every arm, once, the tokens that it would see while the base sees its own: the time is the same, and a
 slower arm sees fewer. A confirmation gives the best arms the same number of tokens, with several seeds. A seed is an
 order of the data, the same in arms with like rows.
