@@ -69,18 +69,18 @@ def plan(tiny_file, tmp_path, short_data, monkeypatch):
 
 
 def test_a_long_run_is_compiled_where_that_is_faster(plan):
-    assert plan("train.max_steps=301").compile
-    assert not plan("train.max_steps=301", seconds=0.95).compile  # too little gained
-    assert not plan("train.max_steps=299").compile  # less than five minutes of eager updates
-    assert plan(minutes=5.1).compile
-    assert not plan(minutes=4.9).compile
+    assert plan("train.max_steps=151").compile
+    assert not plan("train.max_steps=151", seconds=0.95).compile  # too little gained
+    assert not plan("train.max_steps=149").compile  # less than two and a half minutes of eager updates
+    assert plan(minutes=2.6).compile
+    assert not plan(minutes=2.4).compile
     assert not plan("train.max_steps=7", minutes=60.0).compile
-    assert not plan("train.max_steps=301", "train.compile=false").compile
+    assert not plan("train.max_steps=151", "train.compile=false").compile
 
 
 def test_without_a_compiler_nothing_is_compiled(plan, monkeypatch):
     monkeypatch.setattr(budget, "has_compiler", lambda device: False)
-    assert not plan("train.max_steps=301").compile
+    assert not plan("train.max_steps=151").compile
 
 
 def test_compilation_that_is_asked_for_needs_a_compiler(monkeypatch, tiny_file):

@@ -22,7 +22,7 @@ PROBE_STEPS = 5
 PROBE_WARMUP = 10  # the first updates are slower: memory is still being laid out
 MEASURED_ROWS = 10_000  # at most so many, spread evenly, say how many tokens a row holds
 UNKNOWN_STEPS = 1_000_000  # while probing; decides nothing but the probe's learning rate
-LONG_ENOUGH = 300.0  # seconds of training; compiling takes 15 to 60 of them the first time on two cores
+LONG_ENOUGH = 150.0  # seconds of training; compiling takes about 20 of them the first time, 2 afterwards
 WORTH_IT = 0.9  # a compiled update must take at most this share of an eager one's time
 
 
