@@ -436,7 +436,14 @@ def test_figures_are_those_of_the_last_update_and_of_all_held_out_stories(tmp_pa
 
 
 QUICK = (
-    *("model.n_layer=1", "model.n_embd=32", "model.n_head=1", "model.block_size=37", "train.grad_accum_steps=1", "train.batch_size=3"),
+    *(
+        "model.n_layer=1",
+        "model.n_embd=32",
+        "model.n_head=1",
+        "model.block_size=37",
+        "train.grad_accum_steps=1",
+        "train.batch_size=3",
+    ),
     *("train.threads=1", "train.precision=fp32", "train.compile=false", "train.max_epochs=none", "train.seed=3"),
 )
 
