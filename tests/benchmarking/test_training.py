@@ -17,7 +17,7 @@ SMALL += ["train.threads=1"]
 
 @pytest.fixture
 def known_times(monkeypatch):
-    """A machine where our update takes 0.5, 1 and 4 seconds, 0.1 of them the optimiser, and the product 0.25, 1 and 1."""
+    """Our update takes 0.5, 1 and 4 seconds here, 0.1 of them the optimiser, and the matrix product 0.25, 1 and 1."""
 
     def pretend(actions, seconds, device):
         ours, optimizer, product = actions
