@@ -77,6 +77,8 @@ class Shape:
             f"model.attention={self.attention}",
             f"data.vocab_size={VOCABULARY}",
             f"train.batch_size={TOKENS // self.block_size}",
+            "train.grad_accum_steps=1",
+            "train.optimizer=adamw",
         ]
         return trainable([*changes, *settings])
 
@@ -283,7 +285,7 @@ def train_watched(folder: Path, plan: Plan) -> dict[str, int | None]:
         for _ in range(plan.updates):
             trainer.update()
     # Not getrusage: its figure begins with the peak of the process that started this one.
-    return {"resident": _read_proc("status", "VmHWM"), "anonymous": anonymous.peak}
+    return {"resident": read_proc("status", "VmHWM"), "anonymous": anonymous.peak}
 
 
 class AnonymousMemory:
@@ -312,12 +314,12 @@ class AnonymousMemory:
             self._look()
 
     def _look(self) -> None:
-        now = _read_proc("smaps_rollup", "Anonymous")
+        now = read_proc("smaps_rollup", "Anonymous")
         if now is not None:
             self.peak = max(now, self.peak or 0)
 
 
-def _read_proc(file: str, field: str) -> int | None:
+def read_proc(file: str, field: str) -> int | None:
     """A field of this process's `/proc` file in bytes; None where it is missing."""
     try:
         lines = Path("/proc/self", file).read_text(encoding="utf-8").splitlines()

@@ -102,8 +102,8 @@ def circumstances(figures: Row) -> str:
         "machine": f"{figures['cpu']}, {figures['device']}, {figures['threads']} threads; "
         f"matrix product {figures['ceiling_gflops']:,.0f} GFLOP/s in {figures['precision']}",
         "training step": f"{figures['precision']}, {compiled}, {figures['tokens_per_update']:,} tokens an update",
-        "model": f"heads of 64, vocabulary {figures['vocab_size']:,}, all else as in the preset `{figures['preset']}`, "
-        "whose attention is written out; *fused* is PyTorch's kernel",
+        "model": f"heads of 64, vocabulary {figures['vocab_size']:,}, AdamW, one micro-batch, all else as in the "
+        f"preset `{figures['preset']}`, whose attention is written out; *fused* is PyTorch's kernel",
         "measured": f"medians over {figures['rounds']} rounds, in each of which every shape makes an update",
         "versions": f"torch {figures['torch']}, storyloom {figures['storyloom']}",
         "date and command": f"{figures['date']}, `{figures['command']}`, {figures['minutes']} minutes",
