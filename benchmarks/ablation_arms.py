@@ -18,7 +18,7 @@ BASE_TOKENS = 3_600_000  # what the base sees in two minutes on two quiet AVX-51
 # Settings that change what is learnt from a token and not, or hardly, what a token costs.
 FREE = frozenset(
     {
-        *("data.rows", "model.dropout", "model.residual_init"),
+        *("data.rows", "model.residual_init"),
         *("train.learning_rate", "train.schedule", "train.decay_fraction", "train.weight_decay", "train.ema"),
     }
 )
@@ -40,9 +40,9 @@ class Experiment:
 EXPERIMENTS = {
     "optimizer": Experiment(
         "Which optimiser, at which learning rate? Muon moves the blocks' matrices only, AdamW the rest.",
-        "muon at 8e-3",
+        "muon at 4e-3",
         {
-            **{f"muon at {rate}": (f"train.learning_rate={rate}",) for rate in ("4e-3", "6e-3", "12e-3")},
+            **{f"muon at {rate}": (f"train.learning_rate={rate}",) for rate in ("2e-3", "6e-3", "8e-3")},
             **{
                 f"adamw at {rate}": ("train.optimizer=adamw", f"train.learning_rate={rate}")
                 for rate in ("2e-3", "4e-3", "6e-3", "8e-3")
