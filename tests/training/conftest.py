@@ -48,7 +48,8 @@ def make_trainer(tiny_file: Path, short_data: Data) -> Callable[..., Trainer]:
 
 def trainer_for(config: Config, data: Data) -> Trainer:
     model = config.model.with_(vocab_size=data.tokenizer.vocab_size)
-    runtime = Runtime(torch.device("cpu"), "bf16" if config.train.precision == "bf16" else "fp32", 1)
+    precision = "bf16" if config.train.precision == "bf16" else "fp32"
+    runtime = Runtime(torch.device("cpu"), precision, 1, compile=config.train.compile is True)
     return Trainer(config.with_(model=model), data, runtime)
 
 

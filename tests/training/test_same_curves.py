@@ -22,9 +22,7 @@ def plain(make: Make, settings: list[str], patch: Patch) -> Trainer:
 def compiled(make: Make, settings: list[str], patch: Patch) -> Trainer:
     if not has_compiler(torch.device("cpu")):
         pytest.skip("no C++ compiler here")
-    trainer = make(*PLAIN, *settings)
-    trainer.nats = torch.compile(trainer.model.nats, dynamic=False)
-    return trainer
+    return make(*PLAIN, *settings, "train.compile=true")
 
 
 def with_fused_attention(make: Make, settings: list[str], patch: Patch) -> Trainer:

@@ -7,6 +7,7 @@ checkpoint's `model.safetensors` take the weights that are to be used: the avera
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class Trainer:
         torch.manual_seed(self.settings.seed)
         self.model = GPT(config.model).to(runtime.device)
         # Static shapes: one compilation serves the whole run. Evaluation and samples call the model as it is.
-        self.nats = torch.compile(self.model.nats, dynamic=False) if runtime.compile else self.model.nats
+        self.nats = _compiled(self.model.nats, runtime.device) if runtime.compile else self.model.nats
         self.average = WeightAverage(self.model, self.settings.ema) if self.settings.ema is not None else None
         self.optimizer = OPTIMIZERS[self.settings.optimizer](self.model, self.settings)
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
@@ -272,6 +273,11 @@ class Trainer:
         elif self.waited == self.settings.patience:
             text = f"stopped early: {self.waited} evaluations in a row without a lower validation loss"
             log.write("note", self.step, text=text)
+
+
+def _compiled(function: Callable[..., torch.Tensor], device: torch.device) -> Callable[..., torch.Tensor]:
+    """With PyTorch's own random numbers on a CPU: dropout takes a third less of a step, and is the eager one's."""
+    return torch.compile(function, dynamic=False, options={"fallback_random": device.type == "cpu"})
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
