@@ -59,6 +59,15 @@ def test_a_flag_that_has_a_third_choice():
     )
 
 
+def test_a_number_that_may_be_a_word_too():
+    assert [TrainConfig(grad_accum_steps=value).grad_accum_steps for value in (3, "auto")] == [3, "auto"]
+    message = complaint(TrainConfig, grad_accum_steps="many")
+    assert message.startswith("train.grad_accum_steps = 'many': input should be a valid integer")
+    assert message.endswith(" or auto")
+    assert complaint(TrainConfig, grad_accum_steps=True) == "train.grad_accum_steps = true is a flag: give a number"
+    assert "grad_accum_steps = 0 must be at least 1, or auto" in complaint(TrainConfig, grad_accum_steps=0)
+
+
 def test_a_choice_offers_the_nearest():
     message = complaint(ModelConfig, norm="layer_norm")
     assert message.startswith("model.norm = 'layer_norm' is not one of its choices: did you mean 'layernorm'?")

@@ -9,8 +9,8 @@ import pytest
 from storyloom.config import Config, apply_settings, load_config
 from storyloom.data import IGNORED
 from storyloom.errors import ConfigError
-from storyloom.training import budget
-from storyloom.training.budget import make_plan
+from storyloom.training import budget, train
+from storyloom.training.budget import make_plan, split_batches
 
 
 @pytest.fixture
@@ -120,3 +120,43 @@ def test_a_probe_leaves_its_configuration_alone(steps, known_times):
     config = Config()
     steps(minutes=1.5, started=100.0)
     assert config == Config()
+
+
+@pytest.mark.parametrize(
+    ("rows", "seconds", "chosen"),
+    [
+        (16, {16: 1.0, 8: 0.8, 4: 0.7, 2: 0.6}, (2, 8)),
+        (16, {16: 1.0, 8: 0.8, 4: 0.79, 2: 0.1}, (8, 2)),  # not enough faster, and so no further
+        (16, {16: 1.0, 8: 1.1}, (16, 1)),
+        (12, {12: 1.0, 6: 0.8, 3: 0.7}, (3, 4)),  # 12 rows are not split into 8
+        (5, {5: 1.0}, (5, 1)),
+    ],
+)
+def test_an_updates_rows_are_split_for_as_long_as_it_becomes_faster(make_trainer, monkeypatch, rows, seconds, chosen):
+    trainer = make_trainer()
+    asked = []
+
+    def pretend(config: Config, data: object, runtime: object) -> float:
+        assert config.train.batch_size * config.train.micro_batches == rows
+        asked.append(config.train.batch_size)
+        return seconds[config.train.batch_size]
+
+    monkeypatch.setattr(budget, "_fastest_update", pretend)
+    config = apply_settings(Config(), [f"train.batch_size={rows}", "train.grad_accum_steps=auto"])
+    train = split_batches(config, trainer.data, trainer.runtime).train
+    assert (train.batch_size, train.grad_accum_steps) == chosen
+    assert asked == list(seconds)[: len(asked)]
+
+
+def test_batches_that_are_split_by_hand_are_left_alone(make_trainer):
+    trainer = make_trainer()
+    config = Config().with_(train=Config().train.with_(grad_accum_steps=3))
+    assert split_batches(config, trainer.data, trainer.runtime) is config
+
+
+def test_a_run_keeps_how_its_batches_were_split(tmp_path, tiny_file, short_data):
+    settings = ["train.batch_size=4", "train.grad_accum_steps=auto", "train.max_steps=2"]
+    run = train(short_data, out=tmp_path / "R", config=tiny_file, settings=settings, progress=False)
+    settled = run.config.train
+    assert settled.batch_size * settled.micro_batches == 4
+    assert train(out=tmp_path / "R", resume=True, progress=False).config == run.config

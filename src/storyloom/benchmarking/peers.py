@@ -38,7 +38,7 @@ class TransformersUpdate:
         self._runtime = Runtime(runtime.device, precision, runtime.threads)
         shape = (config.train.batch_size, config.model.block_size)
         self._ids = torch.randint(config.model.vocab_size or 2, shape, device=runtime.device)
-        self._micro_batches = config.train.grad_accum_steps
+        self._micro_batches = config.train.micro_batches
 
     def __call__(self) -> None:
         """Forward, backward, clip, step, as its users write it."""

@@ -14,6 +14,7 @@ from storyloom.errors import ConfigError
 from storyloom.model import count_flops_per_token, count_parameters
 from storyloom.runtime import Runtime, choose_runtime
 from storyloom.runtime.device import has_compiler
+from storyloom.training.budget import split_batches
 from storyloom.training.trainer import Trainer
 
 WARM_UP = 3  # updates of each contestant before any clock runs
@@ -74,6 +75,7 @@ def bench_train(preset: str = "laptop", settings: Sequence[str] = (), seconds: f
     runtime = choose_runtime(config.train)
     with tempfile.TemporaryDirectory() as folder:
         data = prepare("storybook", out=f"{folder}/data", tokenizer="char", limit_mb=TEXT_MB)
+        config = split_batches(config, data, runtime)
         ours = _our_trainers(config, data, runtime)
         updates = {name: trainer.update for name, trainer in ours.items()} | find_peers(config, runtime)
         return _measure(preset, next(iter(ours.values())), updates, seconds)
@@ -100,7 +102,7 @@ def _measure(
         for _ in range(WARM_UP):
             action()
     times = take_turns(actions, seconds, runtime.device)
-    tokens = settings.batch_size * settings.grad_accum_steps * model.block_size
+    tokens = settings.batch_size * settings.micro_batches * model.block_size
     flops = tokens * count_flops_per_token(model)
     ours, *_ = times.values()
     contestants = []

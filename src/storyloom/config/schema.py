@@ -164,8 +164,9 @@ class TrainConfig(Settings):
     """Stop after so many training tokens."""
     batch_size: int = Field(default=32, ge=1)
     """Rows in one micro-batch, B."""
-    grad_accum_steps: int = Field(default=1, ge=1)
-    """Micro-batches whose gradients are summed before one update."""
+    grad_accum_steps: int | Literal["auto"] = 1
+    """Micro-batches whose gradients are summed before one update. `auto`: `batch_size` rows make an update, split into
+    as many micro-batches as a short probe finds fastest."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """The peak learning rate."""
     min_lr: float = Field(default=0.0, ge=0)
@@ -203,8 +204,16 @@ class TrainConfig(Settings):
     seed: int = Field(default=1337, ge=0, lt=2**63)
     """Seed of the initial weights, the order of the data and dropout."""
 
+    @property
+    def micro_batches(self) -> int:
+        """`grad_accum_steps`, once a probe has settled it."""
+        assert self.grad_accum_steps != "auto", "the plan splits batches"
+        return self.grad_accum_steps
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if self.grad_accum_steps != "auto" and self.grad_accum_steps < 1:
+            raise ValueError(f"grad_accum_steps = {self.grad_accum_steps} must be at least 1, or auto")
         if self.min_lr > self.learning_rate:
             raise ValueError(
                 f"min_lr = {self.min_lr:g} is above learning_rate = {self.learning_rate:g}: "
@@ -224,7 +233,7 @@ class Config(Settings):
 def _one_line(model: type[BaseModel], error: ValidationError) -> str:
     """The first of pydantic's complaints as: what, got, limit, next step."""
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if part not in ("bool", "literal['auto']")]  # branches of a union
+    path = [str(part) for part in first["loc"] if part not in ("bool", "int", "literal['auto']")]  # branches of a union
     owner, field = _owner(model, path)
     group = _GROUPS.get(owner.__name__)
     name = ".".join([group, *path[-1:]] if group and path else path) or (group or "settings")
@@ -235,7 +244,8 @@ def _one_line(model: type[BaseModel], error: ValidationError) -> str:
     if choices := choices_of(owner.model_fields[field].annotation):
         return f"{name} = {first['input']!r} is not one of its choices: {nearest(str(first['input']), choices)}"
     message = first["msg"][0].lower() + first["msg"][1:]
-    return f"{name} = {first['input']!r}: {message}"
+    words = [choice for part in get_args(owner.model_fields[field].annotation) for choice in choices_of(part)]
+    return f"{name} = {first['input']!r}: {' or '.join([message, *words])}"
 
 
 _GROUPS = {"DataConfig": "data", "ModelConfig": "model", "TrainConfig": "train"}

@@ -96,7 +96,7 @@ class Trainer:
             TrainingDiverged: loss or gradients are not finite; the weights are left as they were.
         """
         settings = self.settings
-        micro_batches = [self.batches.next() for _ in range(settings.grad_accum_steps)]
+        micro_batches = [self.batches.next() for _ in range(settings.micro_batches)]
         n_targets = sum(int(np.count_nonzero(targets != IGNORED)) for _, targets in micro_batches)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
