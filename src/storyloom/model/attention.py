@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from storyloom.config import ModelConfig
 from storyloom.model.kv_cache import KVCache
-from storyloom.model.layers import RMSNorm
+from storyloom.model.layers import RMSNorm, dropout
 from storyloom.model.positions import Position
 
 
@@ -27,21 +27,21 @@ def causal_mask(t: int, s: int, device: torch.device) -> Tensor:
     return torch.ones(t, s, dtype=torch.bool, device=device).tril(s - t)
 
 
-def fused_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+def fused_attention(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
     """Attention by PyTorch's kernel, which never builds the (T, S) weights.
 
     Args:
         q: queries, (B, H, T, D). k, v: keys and values, (B, H, S, D).
-        dropout: probability of dropping a weight.
+        p: probability of dropping a weight.
 
     Returns:
         (B, H, T, D).
     """
     t, s = q.size(2), k.size(2)
     if t == s:
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=True)
     mask = None if t == 1 else causal_mask(t, s, q.device)  # one token looks at everything
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p)
 
 
 def attention_weights(q: Tensor, k: Tensor) -> Tensor:
@@ -53,13 +53,13 @@ def attention_weights(q: Tensor, k: Tensor) -> Tensor:
     return scores.softmax(dim=-1)
 
 
-def explicit_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+def explicit_attention(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
     """The same as `fused_attention`, written out; in bf16 on CPUs the faster for short windows.
 
     It builds the (T, S) weights of every head, so that its memory grows with the square of the window.
     """
     weights = attention_weights(q, k)
-    return (F.dropout(weights, dropout) if dropout else weights) @ v
+    return (dropout(weights, p) if p else weights) @ v
 
 
 ATTENTIONS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from storyloom.config import ModelConfig
 from storyloom.model.attention import CausalSelfAttention
 from storyloom.model.kv_cache import KVCache
-from storyloom.model.layers import MLPS, NORMS
+from storyloom.model.layers import MLPS, NORMS, Dropout
 from storyloom.model.loss import summed_nats
 from storyloom.model.positions import POSITIONS, Position
 
@@ -25,7 +25,7 @@ class Block(nn.Module):
         self.attn = CausalSelfAttention(config, position, layer)
         self.mlp_norm = NORMS[config.norm](config.n_embd, config.bias)
         self.mlp = MLPS[config.mlp](config)
-        self.drop = nn.Dropout(config.dropout)
+        self.drop = Dropout(config.dropout)
 
     def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
         """(B, T, C) to (B, T, C)."""
@@ -82,7 +82,7 @@ class GPT(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.n_embd)
         self.position = POSITIONS[config.position](config)
-        self.drop = nn.Dropout(config.dropout)
+        self.drop = Dropout(config.dropout)
         self.blocks = nn.ModuleList(
             BLOCKS[config.norm_placement](config, self.position, layer) for layer in range(config.n_layer)
         )

@@ -40,6 +40,39 @@ class RMSNorm(nn.Module):
 NORMS: dict[str, Callable[[int, bool], nn.Module]] = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}
 
 
+def dropout(x: Tensor, p: float) -> Tensor:
+    """Set a share of the elements to 0 and enlarge the others, so that the mean stays (Srivastava et al., 2014).
+
+    On a CPU random numbers are most of what dropout costs, and so one of 64 bits serves eight elements: `p` is then
+    taken to the nearest 256th, and never to 0 or 1.
+
+    Args:
+        x: any shape.
+        p: the share.
+
+    Returns:
+        The same shape and precision. Numbers come from PyTorch's global generator.
+    """
+    if x.device.type != "cpu":
+        return F.dropout(x, p)
+    dropped = min(max(round(256 * p), 1), 255)
+    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+    is_kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
+    return x * is_kept * (256 / (256 - dropped))
+
+
+class Dropout(nn.Module):
+    """`dropout` in training mode."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same."""
+        return dropout(x, self.p) if self.training and self.p else x
+
+
 class MLP(nn.Module):
     """Widen, apply an activation, and come back: act(x W1) W2."""
 
