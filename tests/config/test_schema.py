@@ -64,7 +64,7 @@ def test_a_number_that_may_be_a_word_too():
     message = complaint(TrainConfig, grad_accum_steps="many")
     assert message.startswith("train.grad_accum_steps = 'many': input should be a valid integer")
     assert message.endswith(" or auto")
-    assert complaint(TrainConfig, grad_accum_steps=True) == "train.grad_accum_steps = true is a flag: give a number"
+    assert "train.grad_accum_steps = true is a flag" in complaint(TrainConfig, grad_accum_steps=True)
     assert "grad_accum_steps = 0 must be at least 1, or auto" in complaint(TrainConfig, grad_accum_steps=0)
 
 
