@@ -56,7 +56,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
     if x.device.type != "cpu":
         return F.dropout(x, p)
     dropped = min(max(round(256 * p), 1), 255)
-    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+    words = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 8),))  # all but the last of 2^64
     is_kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
     return x * is_kept * (256 / (256 - dropped))
 
