@@ -40,11 +40,8 @@ def orthogonalize(matrices: Tensor, polynomials: Iterable[tuple[float, float, fl
     device, is_tall = matrices.device.type, matrices.shape[-2] > matrices.shape[-1]
     x = matrices.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for (
-        a,
-        b,
-        c,
-    ) in polynomials:  # x <- (a + b g + c g^2) x, multiplied from the shorter side: no copy is ever transposed
+    # x <- (a + b g + c g^2) x, multiplied from the shorter side: no copy is ever transposed.
+    for a, b, c in polynomials:
         gram = x.mT @ x if is_tall else x @ x.mT
         factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         x = torch.baddbmm(x, x, factor, beta=a) if is_tall else torch.baddbmm(x, factor, x, beta=a)
