@@ -12,27 +12,23 @@ anew from these lines. The text is split by its stories' hashes: 19 in 20 to tra
 
 import argparse
 import hashlib
-import json
 import math
-import os
-import platform
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
 
 import torch
-from ablation_arms import BASE_CONFIG, ROUNDS, Job, Round, Row, costly, jobs_of, known_pace
+from ablation_arms import BASE_CONFIG, ROUNDS, Job, Round, costly, jobs_of, known_pace
 from ablation_report import document
+from machine import begin_in_own_process, cpu_name, no_survivors
+from results import Row, figures_of, read_results, refuse_mixture, write_results
 
 import storyloom
 from storyloom.benchmarking.measuring import median_ratio, take_turns
@@ -42,7 +38,6 @@ from storyloom.errors import ConfigError, DataError, StoryloomError, TrainingDiv
 from storyloom.files import write_text
 from storyloom.runtime import Runtime, choose_runtime
 from storyloom.runtime.device import count_cores
-from storyloom.training.metrics import read_rows
 from storyloom.training.trainer import Trainer
 
 PROJECT = Path(__file__).parents[1]
@@ -60,7 +55,6 @@ PACE_SECONDS = 15.0  # of updates in turns
 SLOW_START = ("train.max_steps=1000000", "train.warmup_steps=1000000")
 BASE_SECONDS = 120.0  # how long a run is expected to take before any has been timed
 SPARE_SECONDS = 60.0  # beside the training: starting torch, preparing a vocabulary, compiling, measuring a pace
-SAME = ("text_sha256", "base_sha256")  # lines that differ in these must not stand in one table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -140,7 +134,7 @@ def run_missing(
     rows = read_results(results)
     missing = [job for job in jobs if not job.found_in(rows)]
     running: dict[Future[Row], Job] = {}
-    try:
+    with no_survivors():
         while running or missing:
             while missing and len(running) < at_once and seconds_left() >= expected_seconds(missing[0], rows):
                 job = missing.pop(0)
@@ -151,12 +145,8 @@ def run_missing(
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 rows.append({**job.as_row(), **future.result()})
-                write_text(results, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+                write_results(results, rows)
                 print(f"{title(job)}: {outcome(rows[-1])}", file=sys.stderr)
-    except BaseException:  # a mistake, or Ctrl-C: nobody waits for the others
-        for child in active_children():
-            child.kill()
-        raise
     return True
 
 
@@ -165,30 +155,6 @@ def expected_seconds(job: Job, rows: Sequence[Row]) -> float:
     longest = max((row["seconds"] for row in rows if row["round"] == "screen"), default=BASE_SECONDS)
     pace = 1.0 if ROUNDS[job.round].paced else known_pace(job.settings, rows) or 1.0
     return longest / pace + SPARE_SECONDS
-
-
-def read_results(path: Path) -> list[Row]:
-    """All lines. Raises `DataError` where one is no JSON: they are written whole, so that somebody has changed it."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            raise DataError(f"line {number} of {path} is no JSON: mend it, or remove it to run that again") from None
-    return rows
-
-
-def refuse_mixture(rows: Sequence[Row], origin: Row) -> None:
-    """Raise `DataError` where there are lines of another text, or of another base."""
-    for row in rows:
-        for name in SAME:
-            if row[name] != origin[name]:
-                what = name.removesuffix("_sha256")
-                raise DataError(
-                    f"the results so far are of another {what} ({row[name]}) than this one ({origin[name]}): "
-                    f"go back to that one, or move {RESULTS} away and begin anew"
-                )
 
 
 def show(results: Path, rounds: Sequence[str], named: Sequence[str]) -> None:
@@ -238,7 +204,7 @@ class Bench:
         shutil.rmtree(self._work / "runs", ignore_errors=True)  # those that were killed
 
     def begin(self, job: Job, pace: float | None) -> Future[Row]:
-        """Train and measure in a process of its own, so that no run finds the memory or the compiler used by another.
+        """Train and measure in a process of its own.
 
         Returns:
             What a line will hold beside the job; `failed` instead of the figures where training diverges.
@@ -246,10 +212,8 @@ class Bench:
         common = (*COMMON, f"train.threads={self._threads}", f"train.seed={job.seed}")
         base, arm = (Side((*common, *settings), self.data_for(settings)) for settings in ((), job.settings))
         (self._work / "runs").mkdir(exist_ok=True)
-        process = ProcessPoolExecutor(1, get_context("spawn"), initializer=die_with_parent)
-        figures = process.submit(run_arm, base, arm, ROUNDS[job.round], pace, self._work / "runs", self.origin)
-        process.shutdown(wait=False)  # it ends after this one
-        return figures
+        rules, runs = ROUNDS[job.round], self._work / "runs"
+        return begin_in_own_process(run_arm, base, arm, rules, pace, runs, self.origin)
 
     def data_for(self, settings: Sequence[str]) -> Path:
         """The data folder with the vocabulary that is asked for, prepared where it is not there yet."""
@@ -266,18 +230,6 @@ class Side:
 
     settings: tuple[str, ...]
     data: Path
-
-
-def die_with_parent() -> None:
-    """End this process as soon as its parent is killed, and not by Ctrl-C, which is the parent's to answer."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def wait() -> None:
-        if parent := parent_process():
-            parent.join()
-            os._exit(1)
-
-    Thread(target=wait, daemon=True).start()
 
 
 def run_arm(base: Side, arm: Side, rules: Round, pace: float | None, runs: Path, origin: Row) -> Row:
@@ -320,33 +272,6 @@ def train_and_measure(arm: Side, tokens: int, runs: Path) -> Row:
             )
         except TrainingDiverged as error:
             return {"failed": str(error)}
-
-
-def figures_of(run: Path) -> Row:
-    """What a finished run has left in its `metrics.jsonl`."""
-    rows = read_rows(run / "metrics.jsonl")
-    (start,) = (row for row in rows if row["kind"] == "start")
-    last = [row for row in rows if row["kind"] == "train"][-1]
-    (final,) = (row for row in rows if row["kind"] == "final")
-    return {
-        **{name: start[name] for name in ("parameters", "threads", "precision", "compiled")},
-        "updates": last["step"],
-        "tokens": last["tokens"],
-        "epochs": last["epoch"],
-        "tokens_per_second": round(last["tokens"] / last["seconds"]),  # updates alone
-        **{name: round(final[name], 5) for name in ("nats_per_token", "bits_per_byte", "bits_per_byte_stderr")},
-        "held_out_stories": final["stories"],
-        "held_out_bytes": final["bytes"],
-    }
-
-
-def cpu_name() -> str:
-    """The processor as the system calls it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ base is the preset as it was before it took what was found; it stands in a file 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from results import Row
 
 from storyloom.errors import ConfigError, nearest
 
@@ -22,8 +23,6 @@ FREE = frozenset(
         *("train.learning_rate", "train.schedule", "train.decay_fraction", "train.weight_decay", "train.ema"),
     }
 )
-
-Row = dict[str, Any]  # a line of results
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
-from ablation_arms import EXPERIMENTS, ROUNDS, THE_BASE, Arm, Experiment, Job, Row
+from ablation_arms import EXPERIMENTS, ROUNDS, THE_BASE, Arm, Experiment, Job
+from results import Row
 
 INTRODUCTION = """# What the preset `laptop` is made of
 

@@ -14,11 +14,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from shutil import copytree
 from statistics import median, quantiles
@@ -26,8 +24,8 @@ from threading import Event, Thread
 from typing import Any
 
 import torch
-from ablate import cpu_name, die_with_parent
 from cost_report import document, draw
+from machine import begin_in_own_process, cpu_name, read_proc
 
 from storyloom.benchmarking.measuring import MatrixProduct, median_ratio, take_turns
 from storyloom.benchmarking.training import CEILING, WARM_UP
@@ -252,8 +250,7 @@ def measure_memory(plan: Plan, data: Data, times: int, folder: Path) -> dict[str
     """Train on a text `times` as large, in a process of its own; memory in bytes, None where there is no `/proc`."""
     corpus = repeat_corpus(data, folder / f"{times}-fold", times)
     print(f"memory with {corpus.manifest['train']['tokens']:,} tokens of text", file=sys.stderr)
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=die_with_parent) as process:
-        memory = process.submit(train_watched, corpus.path, plan).result()
+    memory = begin_in_own_process(train_watched, corpus.path, plan).result()
     on_disk = sum((corpus.path / name).stat().st_size for name in corpus.manifest["train"]["shards"])
     return {"tokens": corpus.manifest["train"]["tokens"], "disk": on_disk, "updates": plan.updates, **memory}
 
@@ -317,16 +314,6 @@ class AnonymousMemory:
         now = read_proc("smaps_rollup", "Anonymous")
         if now is not None:
             self.peak = max(now, self.peak or 0)
-
-
-def read_proc(file: str, field: str) -> int | None:
-    """A field of this process's `/proc` file in bytes; None where it is missing."""
-    try:
-        lines = Path("/proc/self", file).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    kilobytes = (int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
-    return next((count * 1024 for count in kilobytes), None)
 
 
 if __name__ == "__main__":

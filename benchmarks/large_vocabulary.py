@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from statistics import median
 
-from cost import read_proc
+from machine import read_proc
 
 from storyloom.benchmarking.measuring import median_ratio, take_turns
 from storyloom.config import Config, apply_settings, load_preset
