@@ -294,3 +294,13 @@ def test_the_live_line_goes_to_standard_error(tmp_path, tiny_file, short_data, c
     assert shown.out == ""
     for part in ("training 0.0", "nats/token", "best so far", "a sample:", "done in"):
         assert part in shown.err
+
+
+def test_a_function_is_told_every_row_instead_of_the_live_line(tmp_path, tiny_file, short_data, capsys, metric_rows):
+    heard = []
+    run = train(short_data, out=tmp_path / "R", config=tiny_file, progress=heard.append)
+    told = [row for row in heard if row["kind"] not in ("note", "sample")]
+    assert told == [row for row in metric_rows(run.path) if row["kind"] != "note"]
+    assert [row for row in heard if row["kind"] == "sample"] == metric_rows(run.path, name="samples.jsonl")
+    assert [row["text"][:27] for row in heard if row["kind"] == "note"] == ["the configuration asks for "]
+    assert capsys.readouterr() == ("", "")

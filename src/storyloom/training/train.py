@@ -49,7 +49,7 @@ def train(
     minutes: float | None = None,
     init: str | os.PathLike[str] | None = None,
     resume: bool = False,
-    progress: bool = True,
+    progress: bool | Listener = True,
 ) -> Run:
     """Train a model, or go on with a run that was interrupted.
 
@@ -65,7 +65,9 @@ def train(
         init: start from the best weights of this run instead of random ones; the model's settings are that run's, and
             the data must have been prepared with its tokenizer.
         resume: go on from the last checkpoint; the other options, where given, must be those the run was started with.
-        progress: write a live line to standard error.
+        progress: write a live line to standard error; or a function that is told every row of the metrics and each
+            sample as it comes, instead: a dictionary with `kind` (`start`, `train`, `eval`, `sample`, `note`, `final`),
+            `step`, and what `metrics.jsonl` and `samples.jsonl` hold of it.
 
     Returns:
         The finished run.
@@ -79,7 +81,7 @@ def train(
     """
     started = time.perf_counter()
     folder = Path(out)
-    listener = LiveLine() if progress else None
+    listener = progress if callable(progress) else LiveLine() if progress else None
     request = Request(data, preset=preset, config=config, settings=tuple(settings), minutes=minutes, init=init)
     if resume and (folder / "config.toml").is_file():
         run = Run(folder)
