@@ -1,0 +1,63 @@
+"""The notebooks run from the first cell to the last, and each says the same as the script it is kept as."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+jupytext = pytest.importorskip("jupytext")
+nbclient = pytest.importorskip("nbclient")
+nbformat = pytest.importorskip("nbformat")
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+SECONDS = 120  # a cell that hangs ends there
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Whatever a notebook writes lies below this folder; threads that wait do not spin, as tests run side by side."""
+    for name in ("TMPDIR", "TEMP", "TMP", "IPYTHONDIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_cell_runs_and_warns_of_nothing(place, path):
+    notebook = nbformat.read(path, as_version=4)
+    before = sorted(FOLDER.iterdir())
+    client = nbclient.NotebookClient(notebook, timeout=SECONDS, kernel_name="python3")
+    client.execute(cwd=str(place))
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) >= 2
+    assert sorted(FOLDER.iterdir()) == before
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_notebook_is_its_script_and_holds_no_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    script = jupytext.read(path.with_suffix(".py"))
+    assert [(cell.cell_type, cell.source) for cell in notebook.cells] == [
+        (cell.cell_type, cell.source) for cell in script.cells
+    ], f"make it anew: jupytext --update --to ipynb notebooks/{path.stem}.py"
+    assert notebook.metadata.kernelspec == script.metadata.kernelspec
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [(cell.outputs, cell.execution_count) for cell in code] == [([], None)] * len(code)
+
+
+def test_each_has_its_script():
+    assert [path.stem for path in sorted(FOLDER.glob("*.py"))] == [path.stem for path in NOTEBOOKS]
+
+
+def test_a_script_runs_without_a_notebook_and_saves_its_pictures(place):
+    done = subprocess.run(
+        [sys.executable, FOLDER / "1_tokens.py"], cwd=place, env=os.environ, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list(place.glob("storyloom-*/*.png"))) == 2
