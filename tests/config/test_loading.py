@@ -221,3 +221,24 @@ def test_desktop_has_the_shape_of_its_origin():
     config = load_preset("desktop")
     shape = config.model.with_(vocab_size=config.data.vocab_size, tie_embeddings=False)
     assert count_parameters(shape) == 22_696_448
+
+
+@pytest.mark.parametrize(
+    ("name", "vocab_size", "expected"),
+    [
+        ("gpt-2layer", 50_257, 2 * 50_257 * 128 + 2 * (12 * 128**2 + 13 * 128) + 2 * 128),
+        ("char-mini", 73, 2 * 73 * 128 + 128 * 128 + 4 * (12 * 128**2 + 13 * 128)),
+        ("gpt2-small", 50_257, 2 * 50_257 * 768 + 12 * (12 * 768**2 + 13 * 768) + 2 * 768),
+        ("slm-30m", 50_257, 50_257 * 384 + 128 * 384 + 6 * (12 * 384**2 + 13 * 384) + 2 * 384),
+        ("gpt-5m", 73, 2 * 73 * 256 + 256 * 256 + 6 * (12 * 256**2 + 13 * 256) + 2 * 256),
+    ],
+)
+def test_the_systems_have_the_sizes_of_their_descriptions(name, vocab_size, expected):
+    """A block of GPT-2 has 12 C^2 weights, and 13 C biases and gains."""
+    assert count_parameters(load_preset(name).model.with_(vocab_size=vocab_size)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_30m_model_falls_to_a_rate_below_its_peak():
+    """Its description has a lowest learning rate above its highest, which is refused with both."""
+    with pytest.raises(ConfigError, match=r"min_lr = 0\.0005 is above learning_rate = 0\.0001"):
+        apply_settings(load_preset("slm-30m"), ["train.min_lr=5e-4"])
