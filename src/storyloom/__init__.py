@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from storyloom.data import prepare
     from storyloom.evaluation import compare_strategies, evaluate
     from storyloom.generation import load
-    from storyloom.reporting import plot_losses
+    from storyloom.reporting import plot_losses, write_report
     from storyloom.training import train
 
-__all__ = ["bench_train", "compare_strategies", "evaluate", "load", "plot_losses", "prepare", "train"]
+__all__ = ["bench_train", "compare_strategies", "evaluate", "load", "plot_losses", "prepare", "train", "write_report"]
 
 _HOMES = {
     "bench_train": "storyloom.benchmarking",
@@ -30,6 +30,7 @@ _HOMES = {
     "compare_strategies": "storyloom.evaluation",
     "evaluate": "storyloom.evaluation",
     "plot_losses": "storyloom.reporting",
+    "write_report": "storyloom.reporting",
 }
 
 

@@ -114,10 +114,3 @@ def test_many_steps_get_a_running_mean(make_run, figures):
     assert "training (mean of 15 steps)" in drawn
     # A mean that looks both ways leaves a straight line as it is; one that looks back only lies above a falling one.
     np.testing.assert_allclose(drawn["training (mean of 15 steps)"].get_ydata(), np.linspace(9, 2, 701))
-
-
-def test_the_running_mean_is_the_mean_of_its_window():
-    values = np.random.default_rng(3).normal(size=23)
-    expected = [values[i - reach : i + reach + 1].mean() for i in range(23) for reach in [min(3, i, 22 - i)]]
-    np.testing.assert_allclose(plots._smooth(values, 7), expected)
-    np.testing.assert_array_equal(plots._smooth(values[:1], 7), values[:1])

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from storyloom.cli import bench, demo, evaluate, prepare, presets, tell, train
+from storyloom.cli import bench, demo, evaluate, prepare, presets, report, tell, train
 from storyloom.errors import StoryloomError
 
 USER_CAN_MEND, INTERRUPTED = 2, 130
@@ -30,7 +30,15 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_program)
-    for verb in (demo.demo, tell.tell, prepare.prepare, train.train, evaluate.evaluate, presets.presets):
+    for verb in (
+        demo.demo,
+        tell.tell,
+        prepare.prepare,
+        train.train,
+        evaluate.evaluate,
+        report.report,
+        presets.presets,
+    ):
         app.command()(verb)
     app.add_typer(bench.bench, name="bench")
     return app

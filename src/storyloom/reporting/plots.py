@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from storyloom.errors import RunError
+from storyloom.reporting.curves import smooth, window_of
 from storyloom.runtime import Run
 from storyloom.training.metrics import read_rows
 
@@ -64,10 +65,10 @@ def _draw_losses(
     """Each step's training loss, its running mean, the validation losses, and the exact limit where there is one."""
     tokens = np.array([row["tokens"] / 1e6 for row in train])
     losses = np.array([row["loss"] for row in train])
-    window = _window(len(losses))
+    window = window_of(len(losses))
     axes.plot(tokens, losses, color=BLUE, alpha=0.25, linewidth=0.6)
     label = f"training (mean of {window} steps)" if window > 1 else "training"
-    axes.plot(tokens, _smooth(losses, window), _style(train), color=BLUE, label=label)
+    axes.plot(tokens, smooth(losses, window), _style(train), color=BLUE, label=label)
     tokens_at = {row["step"]: row["tokens"] / 1e6 for row in train}
     points = [(tokens_at[row["step"]], row["nats_per_token"]) for row in evaluations]
     if points:
@@ -91,16 +92,3 @@ def _limit(final: dict[str, Any]) -> float:
 def _style(points: list[Any]) -> str:
     """A line; a dot where there is but one point, which no line would show."""
     return "-" if len(points) > 1 else "o"
-
-
-def _window(count: int) -> int:
-    """An odd number of steps, about 2 % of the run."""
-    return 2 * (count // 100) + 1
-
-
-def _smooth(values: np.ndarray, window: int) -> np.ndarray:
-    """A running mean centred on each step, so that it does not lag; towards the ends its window shrinks to one step."""
-    index = np.arange(len(values))
-    reach = np.minimum(window // 2, np.minimum(index, index[::-1]))
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    return (sums[index + reach + 1] - sums[index - reach]) / (2 * reach + 1)

@@ -1,0 +1,92 @@
+"""What all pages share: the templates, how figures are written, and where a page may be put.
+
+Everything that is filled into a template is escaped, stories above all, unless it is `Markup` that we drew ourselves.
+"""
+
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from storyloom.errors import RunError
+from storyloom.files import write_text
+
+GENERATOR = '<meta name="generator" content="storyloom">'  # by which a page of ours is known
+HEAD = 1000  # bytes in which it stands
+
+
+def rounded(value: float | None, places: int = 3) -> str:
+    """A figure to so many places; a dash where there is too little text for it.
+
+    >>> rounded(0.78513, 3), rounded(None), rounded(float("nan"))
+    ('0.785', '–', '–')
+    """
+    return "–" if value is None or math.isnan(value) else f"{value:.{places}f}"
+
+
+def short(value: float) -> str:
+    """A large number with three digits and its unit.
+
+    >>> short(2_164_928), short(9_748_799_000), short(991), short(24_100)
+    ('2.16M', '9.75B', '991', '24.1k')
+    """
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.0f}"
+
+
+def megabytes(count: int) -> str:
+    """Bytes as a reader counts them.
+
+    >>> megabytes(9_748_799), megabytes(50_300)
+    ('9.7 MB', '50.3 kB')
+    """
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"
+
+
+def with_code(text: str) -> Markup:
+    """What stands between `backticks` as code, all of it escaped.
+
+    >>> with_code("`a<b` or not")
+    Markup('<code>a&lt;b</code> or not')
+    """
+    parts = [Markup("<code>{}</code>" if i % 2 else "{}").format(part) for i, part in enumerate(text.split("`"))]
+    return Markup("").join(parts)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("storyloom.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(rounded=rounded, short=short, megabytes=megabytes, with_code=with_code)
+    return environment
+
+
+def render(template: str, **content: Any) -> str:
+    """Fill in a template."""
+    return _environment().get_template(template).render(generator=Markup(GENERATOR), **content)
+
+
+def check_place(out: Path) -> None:
+    """Refuse a place where no page may be put. Raises `RunError`."""
+    if out.is_dir():
+        raise RunError(f"--out {out} is a folder: name a file, {out / 'report.html'} for example")
+    if not out.parent.is_dir():
+        raise RunError(f"--out {out}: there is no folder {out.parent}: make it, or name another file")
+    if out.exists() and GENERATOR.encode() not in out.read_bytes()[:HEAD]:
+        raise RunError(f"{out} exists already and is no page of storyloom's: name another --out, or remove it first")
+
+
+def write_page(out: Path, html: str) -> Path:
+    """Put a page in its place, wholly or not at all."""
+    write_text(out, html)
+    return out

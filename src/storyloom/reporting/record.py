@@ -1,0 +1,172 @@
+"""What a run has written down, read once for a page: its rows, its data's manifest, and the figures that follow.
+
+Knows no chart and no page. Losses are nats/token; a row is as `metrics.jsonl` has it.
+"""
+
+import math
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from storyloom.config import Config
+from storyloom.data import Data
+from storyloom.errors import RunError, StoryloomError
+from storyloom.reporting.curves import smooth, window_of
+from storyloom.runtime import Run
+from storyloom.training.metrics import read_rows
+
+Row = dict[str, Any]
+STORYBOOK, TINYSTORIES, OWN = "storybook", "tinystories", "own"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a checkpoint's validation loss is, and how it was measured."""
+
+    row: Row
+    """As `evaluate` gives it."""
+    step: int
+    """Of the weights that were measured."""
+    is_all: bool
+    """Whether all validation stories were scored, or the few that are evaluated on the way."""
+
+
+class Record:
+    """The rows of a run.
+
+    Args:
+        run: the run, or its folder.
+
+    Raises:
+        RunError: the run is missing, or has not made a step yet.
+    """
+
+    def __init__(self, run: Run | str | os.PathLike[str]) -> None:
+        self.run = run if isinstance(run, Run) else Run(run)
+        rows = read_rows(self.run.path / "metrics.jsonl")
+        self.starts, self.train, self.evaluations, finals, self.notes = (
+            [row for row in rows if row["kind"] == kind] for kind in ("start", "train", "eval", "final", "note")
+        )
+        if not self.train:
+            raise RunError(f"{self.run.path} has no metrics to draw yet: let it train for a step")
+        self.final: Row | None = finals[-1] if finals else None
+        self.samples = read_rows(self.run.path / "samples.jsonl", "sample")
+
+    @property
+    def name(self) -> str:
+        """The run folder's."""
+        return self.run.path.resolve().name
+
+    @property
+    def config(self) -> Config:
+        """The run's settings, fully resolved."""
+        return self.run.config
+
+    @cached_property
+    def data(self) -> Data | None:
+        """The data it was trained on, where that still lies there, whole and unchanged."""
+        try:
+            data = Data(self.run.data_folder)
+        except StoryloomError:
+            return None
+        return data if data.fingerprint == self.run.origin.get("data_fingerprint") else None
+
+    def column(self, name: str) -> np.ndarray:
+        """One value of every update, float64 (n,); nan where there is none."""
+        return np.array([math.nan if row.get(name) is None else row[name] for row in self.train], np.float64)
+
+    @cached_property
+    def smoothed(self) -> np.ndarray:
+        """The running mean of the training loss, nats/token (n,)."""
+        losses = self.column("loss")
+        return smooth(losses, window_of(len(losses)))
+
+    def tokens_at(self, step: int) -> int:
+        """Training tokens that the weights of `step` have seen."""
+        return self.train[self._index[step]]["tokens"]
+
+    def minutes_at(self, step: int) -> float:
+        """The time of all updates up to `step`, in minutes."""
+        return self.train[self._index[step]]["seconds"] / 60
+
+    def smoothed_at(self, step: int) -> float:
+        """The running mean of the training loss at `step`, nats/token."""
+        return float(self.smoothed[self._index[step]])
+
+    @cached_property
+    def _index(self) -> dict[int, int]:
+        """Where in `train` the update of a step stands."""
+        return {row["step"]: index for index, row in enumerate(self.train)}
+
+    @property
+    def last(self) -> Row:
+        """The row of the last update."""
+        return self.train[-1]
+
+    @property
+    def max_steps(self) -> int:
+        """Updates that were planned."""
+        return self.config.train.max_steps or self.last["step"]
+
+    @property
+    def minutes(self) -> float:
+        """Wall-clock time with evaluations where it was trained in one go, else the time of all updates alone."""
+        in_one_go = self.final is not None and len(self.starts) == 1
+        return self.final["minutes"] if in_one_go and self.final else self.last["seconds"] / 60
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Training tokens over the time of all updates."""
+        return self.last["tokens"] / max(self.last["seconds"], 1e-9)
+
+    @property
+    def uniform_loss(self) -> float:
+        """What a guess that knows nothing costs: ln(vocabulary), nats/token."""
+        assert self.config.model.vocab_size is not None, "a run has its data's"
+        return math.log(self.config.model.vocab_size)
+
+    @property
+    def bytes_per_token(self) -> float:
+        """UTF-8 bytes of the validation text for each scored token; of the training text before any is scored."""
+        scored = self.final or (self.evaluations[-1] if self.evaluations else None)
+        if scored:
+            return scored["bytes"] / scored["tokens"]
+        return self.last["loss"] / (math.log(2) * self.last["bits_per_byte"])
+
+    def bits(self, nats: float) -> float:
+        """nats/token as bits/byte: nats / (ln 2 x bytes per token)."""
+        return nats / (math.log(2) * self.bytes_per_token)
+
+    @property
+    def limit(self) -> float | None:
+        """The exact limit in nats/token, where the text is the storybook's and all of it has been scored."""
+        if self.final is None or "limit_bits_per_byte" not in self.final:
+            return None
+        return self.final["limit_bits_per_byte"] * math.log(2) * self.bytes_per_token
+
+    @cached_property
+    def text_kind(self) -> str:
+        """What it learnt from: the storybook, TinyStories by its name, or a text of the user's own."""
+        manifest = self.data.manifest if self.data else {}
+        if self.limit is not None or "storybook" in manifest or self.run.origin.get("source") == STORYBOOK:
+            return STORYBOOK
+        names = [*manifest.get("sources", ()), manifest.get("split", ""), self.run.origin.get("source", "")]
+        return TINYSTORIES if any(TINYSTORIES in name.lower() for name in names) else OWN
+
+    @property
+    def best(self) -> Row | None:
+        """The evaluation on the way with the lowest loss, the one that `best` keeps."""
+        kept = [row for row in self.evaluations if row["is_best"]]
+        return kept[-1] if kept else None
+
+    def measured(self, checkpoint: str = "best") -> Measured | None:
+        """The validation loss of a checkpoint: of all stories where these weights were measured so, else on the way."""
+        if not self.evaluations or self.best is None:
+            return None
+        row = self.best if checkpoint == "best" else self.evaluations[-1]
+        if self.final is not None and row["step"] == self.best["step"]:
+            return Measured(self.final, row["step"], is_all=True)
+        return Measured(row, row["step"], is_all=False)

@@ -1,0 +1,113 @@
+"""A run's settings beside the defaults, two runs' beside one another, and the commands that make a run again."""
+
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from storyloom.config import Config, DataConfig
+from storyloom.reporting.record import Record
+
+OWN_DATA = "data"  # a source that `train` prepared into the run folder itself
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a run."""
+
+    name: str
+    """GROUP.NAME."""
+    value: str
+    default: str
+    meaning: str
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is what nobody asked for."""
+        return self.value == self.default
+
+
+def shown(value: Any) -> str:
+    """A value as TOML has it, words without quotes.
+
+    >>> shown(None), shown(True), shown(0.004), shown("rope")
+    ('none', 'true', '0.004', 'rope')
+    """
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def settings_of(config: Config) -> list[Setting]:
+    """All settings, in the order of the schema."""
+    return [
+        Setting(
+            f"{group}.{name}",
+            shown(getattr(settings, name)),
+            shown(getattr(getattr(Config(), group), name)),
+            " ".join(str(field.description).split()),
+        )
+        for group, settings in config
+        for name, field in type(settings).model_fields.items()
+    ]
+
+
+def differences(records: list[Record]) -> dict[str, list[str]]:
+    """The settings in which runs differ: each one's value in each run."""
+    values = [
+        {**{name: shown(record.run.origin.get(name)) for name in ("preset", "minutes", "storyloom", "torch")}}
+        | {setting.name: setting.value for setting in settings_of(record.config)}
+        for record in records
+    ]
+    names = {name: [of_run[name] for of_run in values] for name in values[0]}
+    return {name: of_runs for name, of_runs in names.items() if len(set(of_runs)) > 1}
+
+
+def commands(record: Record) -> list[tuple[str, str]]:
+    """What to type to make the run again and to go on with it: a purpose and a command line each."""
+    run, origin = str(record.run.path), record.run.origin
+    prepared = origin["data"] != OWN_DATA
+    data = str(record.run.data_folder) if prepared else origin.get("source", OWN_DATA)
+    typed = [] if not prepared else [("the data, where its texts lie", _prepare(record, data))]
+    typed.append(("the run", ["storyloom", "train", "--data", data, "--out", "RUN", *_asked(record)]))
+    exact = ["storyloom", "train", "--data", data, "--out", "RUN", "--config", f"{run}/config.toml"]
+    typed.append(("the very same updates, whatever the machine's speed", exact))
+    if record.final is None:
+        typed.append(("going on with it", ["storyloom", "train", "--out", run, "--resume"]))
+    typed.append(("its loss", ["storyloom", "evaluate", run]))
+    typed.append(("more stories", ["storyloom", "tell", "--model", run]))
+    return [(purpose, shlex.join(words)) for purpose, words in typed if words]
+
+
+def _asked(record: Record) -> list[str]:
+    """The options that the run was started with."""
+    origin = record.run.origin
+    asked = ["--preset", origin["preset"]] if "preset" in origin else ["--config", f"{record.run.path}/config.toml"]
+    if "minutes" in origin:
+        asked += ["--minutes", f"{origin['minutes']:g}"]
+    if "init" in origin:
+        asked += ["--init", origin["init"]]
+    for setting in origin.get("settings", ()):
+        asked += ["--set", setting]
+    return asked
+
+
+def _prepare(record: Record, data: str) -> list[str]:
+    """How the data folder was made; nothing where it is gone."""
+    if record.data is None:
+        return []
+    manifest, default = record.data.manifest, DataConfig()
+    made = {**default.model_dump(), **manifest["settings"]}
+    words = ["storyloom", "prepare", *manifest["sources"], *manifest["not_read"], "--out", data]
+    words += ["--tokenizer", made["tokenizer"]]
+    if made["tokenizer"] == "bpe":
+        words += ["--vocab-size", str(made["vocab_size"])]
+    separate = manifest["split"].removeprefix("validation from ")
+    if separate != manifest["split"] and not separate.startswith("the split"):
+        words += ["--val", separate]
+    elif made["val_fraction"] != default.val_fraction:
+        words += ["--val-fraction", f"{made['val_fraction']:g}"]
+    if made["limit_mb"] is not None:
+        words += ["--limit-mb", f"{made['limit_mb']:g}"]
+    if made["column"] != default.column:
+        words += ["--column", made["column"]]
+    return words + [f"--{flag.replace('_', '-')}" for flag in ("clean", "strict_characters") if made[flag]]
