@@ -47,10 +47,13 @@ def run_commands(block: str, tiny_file: Path, capsys: pytest.CaptureFixture[str]
     for line in lines:
         if any(word in line for word in NEEDS_A_NETWORK):
             continue
-        status = _status(shlex.split(shrunk(line, tiny_file)))
+        command, _, target = shrunk(line, tiny_file).partition(" > ")
+        status = _status(shlex.split(command))
         shown = capsys.readouterr()
         assert status == 0, f"{line}: {shown.err}"
         assert shown.out
+        if target:
+            Path(target).write_text(shown.out, encoding="utf-8")
     return len(lines)
 
 
@@ -58,7 +61,7 @@ def shrunk(line: str, tiny_file: Path) -> str:
     """A command that is done in a second or two."""
     line = line.replace("--data storybook", "--data storybook --set data.limit_mb=0.05")
     if "--minutes" in line:
-        line = re.sub(r" --preset \S+", "", line)
+        line = re.sub(r" --(preset|config) \S+", "", line)
     return re.sub(r"--minutes \S+", f"--config {tiny_file}", line)
 
 
