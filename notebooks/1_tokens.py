@@ -230,6 +230,7 @@ last = max(tokenizers)
 for size, words in ((257, "bytes only"), (512, "ours"), (last, "no pair is left")):
     offset, side = ((0, -16), "right") if size == last else ((8, -10), "left")
     plt.annotate(words, (size, bytes_per_token[size]), offset, textcoords="offset points", ha=side, color=GREY)
+plt.ylim(0.6, None)
 plt.xlabel("entries of the vocabulary")
 plt.ylabel("bytes per token")
 plt.title("Held-out stories: longer tokens, fewer of them")
