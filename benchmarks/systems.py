@@ -5,7 +5,8 @@
 
 They run one after another, each in a process of its own with all cores; keep the machine free of other work. A
 finished run is one line of `benchmarks/systems.jsonl`. Called again, the script goes on with what is missing; a run
-that was stopped or killed is begun anew. At the end `docs/results.md` is written anew from these lines.
+that was stopped or killed is begun anew, and so is one that failed, once its line is removed. At the end
+`docs/results.md` is written anew from these lines.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from statistics import fmean
 from tempfile import TemporaryDirectory
 
@@ -162,7 +164,7 @@ class Bench:
         made_from = f"{settings.model_dump_json()} {contestant.own_split}"
         folder = self._work / f"{settings.tokenizer}-{hashlib.sha256(made_from.encode()).hexdigest()[:8]}"
         if not folder.exists():
-            print(f"preparing {self._text.name} as {contestant.data or contestant.preset} has it", file=sys.stderr)
+            print(f"preparing {self._text.name} as {contestant.data_preset} has it", file=sys.stderr)
             storyloom.prepare(self._text, out=folder, preset=settings, val=val)
         return folder
 
@@ -190,7 +192,7 @@ def measure(job: Job, data: Path, runs: Path) -> Row:
         except (TrainingDiverged, ConfigError) as error:  # for one, the minutes are too few for an update
             figures = {"failed": str(error)}
     machine = {"cpu": cpu_name(), "cores": count_cores()}
-    versions = {name: version(name) for name in ("torch", "storyloom")}
+    versions = {"python": python_version(), **{name: version(name) for name in ("torch", "storyloom")}}
     return {**figures, **machine, **versions, "date": datetime.now(UTC).date().isoformat()}
 
 

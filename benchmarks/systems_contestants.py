@@ -67,11 +67,16 @@ class Contestant:
     decoding: Decoding
     """Its own ways to tell."""
     settings: tuple[str, ...] = ()
-    data: str | None = None
-    """The preset whose data settings it takes, where it is not its own."""
+    data_of: str | None = None
+    """Another preset whose data settings it takes."""
     own_split: bool = False
     """Whether its validation stories come from the training text."""
     published: Published | None = None
+
+    @property
+    def data_preset(self) -> str:
+        """The preset whose data settings it takes."""
+        return self.data_of or self.preset
 
 
 def as_settings(changes: Mapping[str, str]) -> tuple[str, ...]:
@@ -139,7 +144,7 @@ CONTESTANTS = {
         "storyloom on characters",
         ALL,
         settings=as_settings(ON_CHARACTERS),
-        data=RIVAL_ON_CHARACTERS,
+        data_of=RIVAL_ON_CHARACTERS,
         own_split=True,
     ),
 }
@@ -156,12 +161,12 @@ class Job:
     def as_row(self) -> Row:
         """What tells its line from others: also what the presets say but for their comments."""
         contestant = self.contestant
-        presets = [tomllib.loads(preset_text(name)) for name in (contestant.preset, data_preset(contestant))]
+        presets = [tomllib.loads(preset_text(name)) for name in (contestant.preset, contestant.data_preset)]
         return {
             "system": self.name,
             "preset": contestant.preset,
             "settings": list(contestant.settings),
-            "data": data_preset(contestant),
+            "data": contestant.data_preset,
             "presets": hashlib.sha256(json.dumps(presets, sort_keys=True).encode()).hexdigest()[:12],
             "minutes_asked": self.minutes,
         }
@@ -176,27 +181,22 @@ class Job:
         contestant = self.contestant
         validation = [] if contestant.own_split else ["--val", val]
         changes = [word for setting in contestant.settings for word in ("--set", setting)]
-        prepare = ["prepare", text, *validation, "--out", "DATA", "--preset", data_preset(contestant)]
+        prepare = ["prepare", text, *validation, "--out", "DATA", "--preset", contestant.data_preset]
         train = ["train", "--data", "DATA", "--out", "RUN", "--preset", contestant.preset, *changes]
         minutes = ["--minutes", f"{self.minutes:g}"]
         return [shlex.join(["storyloom", *words]) for words in (prepare, [*train, *minutes])]
 
 
-def data_preset(contestant: Contestant) -> str:
-    """The preset whose data settings it takes."""
-    return contestant.data or contestant.preset
-
-
 def data_settings(contestant: Contestant, text_bytes: int) -> DataConfig:
     """How its text is prepared: what makes no difference to the folder is left out, so that like folders are shared."""
-    settings = load_preset(data_preset(contestant)).data.with_(rows="stream")  # rows are cut in training
+    settings = load_preset(contestant.data_preset).data.with_(rows="stream")  # rows are cut in training
     is_all = settings.limit_mb is not None and settings.limit_mb * 1e6 >= text_bytes
     return settings.with_(limit_mb=None) if is_all else settings
 
 
 def new_tokens(contestant: Contestant) -> int:
     """How much it tells."""
-    return NEW_TOKENS.get(load_preset(data_preset(contestant)).data.tokenizer, OTHER_NEW_TOKENS)
+    return NEW_TOKENS.get(load_preset(contestant.data_preset).data.tokenizer, OTHER_NEW_TOKENS)
 
 
 def tell_command(strategy: str, options: Mapping[str, float], tokens: int) -> str:

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
+from itertools import groupby, takewhile
 
 from results import Row
 from systems_contestants import (
@@ -28,10 +28,10 @@ This page is written by `make systems TEXT=TRAIN.txt VAL=VALID.txt` (`benchmarks
 """
 EQUAL = """## Equal wall-clock on this machine: {minutes:g} minutes each
 
-{minutes:g} minutes of a small machine, everything counted: probing its speed, compiling, training, evaluating. That
-says which model to train in so little time here, and little about what large systems do with their hours: their warm-up
-alone may take longer. *memory* is the peak of the process; training losses are the first update's and the mean of the
-last hundredth of the updates, over the text as prepared.
+{minutes:g} minutes, everything counted: probing the machine's speed, compiling, training, evaluating. This is what so
+little time makes of each here, and says little about what large systems do with their hours: the warm-up of two of
+them alone takes longer. *memory* is the peak of the process; training losses are the first update's and the mean of the
+last hundredth of the updates.
 """
 CHARACTERS = """### On characters
 
@@ -83,7 +83,7 @@ def circumstances(rows: Sequence[Row]) -> str:
         "text": (text_name(row, "text") for row in rows),
         "validation": (text_name(row, "val") for row in rows),
         "machine": (f"{row['cpu']}, {row['cores']} cores" for row in rows),
-        "versions": (f"torch {row['torch']}, storyloom {row['storyloom']}" for row in rows),
+        "versions": (f"Python {row['python']}, torch {row['torch']}, storyloom {row['storyloom']}" for row in rows),
         "days": (row["date"] for row in rows),
         "runs": [f"{len(rows)}, together {sum(row['minutes_taken'] for row in finished):.0f} minutes"],
     }
@@ -167,13 +167,13 @@ def published_table(rows: Sequence[Row]) -> str:
 
 
 def time_to(target: float, ladder: Sequence[Row]) -> tuple[str, str]:
-    """Ours in the first of its runs that is there, and the minutes it was given; else in its longest."""
+    """Ours in the first of its runs that is there, and its minutes; else in its longest."""
     if not ladder:
         return MISSING, MISSING
     reached = first_at_or_below(target, ladder)
     if reached is None:
         return bits(ladder[-1]), f"not reached in {ladder[-1]['minutes_asked']:g}"
-    return bits(reached), f"{reached['minutes_asked']:g}"
+    return bits(reached), f"{reached['minutes_asked']:g} (took {reached['minutes_taken']:.1f})"
 
 
 def first_at_or_below(target: float, ladder: Iterable[Row]) -> Row | None:
@@ -213,11 +213,14 @@ def section(name: str, contestant: Contestant, rows: Sequence[Row]) -> str:
 
 
 def header_of(preset: str) -> str:
-    """The comment that a preset begins with, as a paragraph; its commands as code."""
+    """The comment that a preset begins with, as prose with its commands as blocks of code."""
     comment = takewhile(lambda line: line.startswith("#"), preset.splitlines())
     lines = [line.removeprefix("#").removeprefix(" ") for line in comment]
-    shown = [f"`{line.strip()}`" if line.startswith("  ") else line for line in lines]
-    return "\n".join(shown).strip() + "\n"
+    parts = [
+        indented(map(str.strip, group)) if is_command else "\n".join(group).strip() + "\n"
+        for is_command, group in groupby(lines, lambda line: line.startswith("  "))
+    ]
+    return "\n".join(parts)
 
 
 def told(row: Row) -> str:

@@ -43,7 +43,7 @@ def line(job, **changes):
         "comparable": job.name != "gpt-5m",
         "why_not_comparable": "odd letters",
     }
-    row |= {"cpu": "Abacus", "cores": 3, "torch": "9", "storyloom": "8", "date": "2031-02-03"}
+    row |= {"cpu": "Abacus", "cores": 3, "python": "4", "torch": "9", "storyloom": "8", "date": "2031-02-03"}
     row |= {"samples": [{"strategy": "greedy", "options": {}, "command": "tell it", "story": f"{job.name} told."}]}
     return {**job.as_row(), **row, "commands": job.commands("T.txt", "V.txt"), **ORIGIN, **changes}
 
@@ -171,12 +171,12 @@ def test_the_last_training_loss_is_the_mean_of_the_last_hundredth_of_the_updates
 
 def test_the_first_run_that_is_there_is_quoted():
     ladder = [
-        {"minutes_asked": 2**n, "bits_per_byte": bits, "bits_per_byte_stderr": 0.01}
+        {"minutes_asked": 2**n, "minutes_taken": 2**n + 0.5, "bits_per_byte": bits, "bits_per_byte_stderr": 0.01}
         for n, bits in enumerate((1.5, 1.25, 0.875))
     ]
     assert first_at_or_below(1.25, ladder) is ladder[1]
     assert first_at_or_below(0.874, ladder) is None
-    assert time_to(1.25, ladder) == ("1.250 ± 0.010", "2")
+    assert time_to(1.25, ladder) == ("1.250 ± 0.010", "2 (took 2.5)")
     assert time_to(0.5, ladder) == ("0.875 ± 0.010", "not reached in 4")
     assert time_to(0.5, []) == ("not run yet", "not run yet")
 
@@ -210,11 +210,11 @@ def test_the_page_says_how_soon_ours_reaches_what_others_have_published(finished
     shown = tables(document(finished))
     reached = {name: shown[name][0][1:4] for name in shown if name.endswith("`)")}
     assert reached == {
-        "TinyStories GPT (`gpt-2layer`)": ["1.40", "1.333 ± 0.013", "2"],
+        "TinyStories GPT (`gpt-2layer`)": ["1.40", "1.333 ± 0.013", "2 (took 2.2)"],
         "MiniGPT (`char-mini`)": ["-", "-", "-"],
-        "Tiny Tales (`gpt2-small`)": ["0.83", "0.571 ± 0.013", "10"],
-        "Small Language Model (`slm-30m`)": ["0.83", "0.571 ± 0.013", "10"],
-        "TinyStories LLM (`gpt-5m`)": ["2.00", "1.778 ± 0.013", "0.5"],
+        "Tiny Tales (`gpt2-small`)": ["0.83", "0.571 ± 0.013", "10 (took 10.2)"],
+        "Small Language Model (`slm-30m`)": ["0.83", "0.571 ± 0.013", "10 (took 10.2)"],
+        "TinyStories LLM (`gpt-5m`)": ["2.00", "1.778 ± 0.013", "0.5 (took 0.8)"],
     }
     assert shown["5"] == [["5.2", "1,709", "7,000,003", "2.667", "0.889 ± 0.013"]]
 
@@ -229,7 +229,7 @@ def test_the_page_says_where_when_and_how(finished):
         "text: `T.txt` (SHA-256 abc..., 9,000,011 bytes)",
         "validation: `V.txt` (SHA-256 def..., 700,001 bytes)",
         "machine: Abacus, 3 cores",
-        "versions: torch 9, storyloom 8",
+        "versions: Python 4, torch 9, storyloom 8",
         "days: 2031-02-03",
         "runs: 11, together 81 minutes",  # 7 of 10.25 and 9.5 of the others
     ):
@@ -258,8 +258,8 @@ def test_each_equal_time_has_a_table_of_its_own(finished):
 
 
 def test_a_presets_header_becomes_prose_with_its_commands_as_code():
-    preset = "# name: what\n#\n# Do\n#   storyloom train\n# so.\n[data]\n# not this\n"
-    assert header_of(preset) == "name: what\n\nDo\n`storyloom train`\nso.\n"
+    preset = "# name: what\n#\n# Do\n#   storyloom prepare\n#   storyloom train\n# so.\n[data]\n# not this\n"
+    assert header_of(preset) == "name: what\n\nDo\n\n    storyloom prepare\n    storyloom train\n\nso.\n"
 
 
 def test_no_sample_can_break_the_page():
@@ -329,7 +329,7 @@ def test_a_small_system_from_end_to_end(tmp_path, command, path, text, validatio
     """Seven updates of three rows of 37 characters, in a process of its own."""
     decoding = {"greedy": {}, "top-k": {"top_k": 3}}
     settings = (*SMALL, *QUICK, "model.block_size=37", "train.grad_accum_steps=1")
-    small = Contestant("tiny", "Small", decoding, settings, data="gpt-5m")
+    small = Contestant("tiny", "Small", decoding, settings, data_of="gpt-5m")
     with patch.dict(CONTESTANTS, {"small": small}):
         assert command("--text", str(text), "--val", str(validation), "--minutes", "5", "--systems", "small") == 0
         (row,) = systems.read_results(path)
