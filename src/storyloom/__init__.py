@@ -17,10 +17,20 @@ if TYPE_CHECKING:
     from storyloom.data import prepare
     from storyloom.evaluation import compare_strategies, evaluate
     from storyloom.generation import load
-    from storyloom.reporting import plot_losses, write_report
+    from storyloom.reporting import compare_runs, plot_losses, write_report
     from storyloom.training import train
 
-__all__ = ["bench_train", "compare_strategies", "evaluate", "load", "plot_losses", "prepare", "train", "write_report"]
+__all__ = [
+    "bench_train",
+    "compare_runs",
+    "compare_strategies",
+    "evaluate",
+    "load",
+    "plot_losses",
+    "prepare",
+    "train",
+    "write_report",
+]
 
 _HOMES = {
     "bench_train": "storyloom.benchmarking",
@@ -29,6 +39,7 @@ _HOMES = {
     "load": "storyloom.generation",
     "compare_strategies": "storyloom.evaluation",
     "evaluate": "storyloom.evaluation",
+    "compare_runs": "storyloom.reporting",
     "plot_losses": "storyloom.reporting",
     "write_report": "storyloom.reporting",
 }

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from storyloom.cli import bench, demo, evaluate, prepare, presets, report, tell, train
+from storyloom.cli import bench, compare, demo, evaluate, prepare, presets, report, tell, train
 from storyloom.errors import StoryloomError
 
 USER_CAN_MEND, INTERRUPTED = 2, 130
@@ -37,6 +37,7 @@ def build_app() -> typer.Typer:
         train.train,
         evaluate.evaluate,
         report.report,
+        compare.compare,
         presets.presets,
     ):
         app.command()(verb)

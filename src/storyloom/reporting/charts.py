@@ -86,7 +86,8 @@ def _for_page(svg: str, name: str, description: str) -> Markup:
     drawing = re.sub(r"<!--.*?-->\s*", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r'id="', f'id="{name}-', drawing)
     drawing = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", drawing)
-    drawing = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", drawing)
+    drawing = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", drawing)  # as matplotlib wrote it before 3.10
+    drawing = re.sub(r"font-family: [^;\"]*;? ?", "", drawing)
     for colour, variable in VARIABLES.items():
         drawing = drawing.replace(colour, f"var(--{variable})")
     opening = f'<svg class="chart" {box[0]} role="img" aria-label="{escape(description)}">'
@@ -145,6 +146,7 @@ def _draw_losses(axes: Axes, record: Record) -> None:
     scale = record.bits(1.0)
     bits = axes.secondary_yaxis("right", functions=(lambda x: np.multiply(x, scale), lambda x: np.divide(x, scale)))
     bits.set_ylabel("bits/byte")
+    bits.patch.set_visible(False)
     bits.spines["right"].set_visible(False)
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from storyloom.reporting.page import rounded
 from storyloom.reporting.record import Record
 
 NEAR = 0.2  # nats/token that a sound initialisation may lie from a uniform guess
@@ -185,7 +186,7 @@ def distance(record: Record) -> Finding | None:
     gap, stderr = final["gap_bits_per_byte"], final["gap_bits_per_byte_stderr"]
     text = (
         f"No model can do better on these stories than {final['limit_bits_per_byte']:.4f} bits/byte; this one is "
-        f"{gap:.4f} ± {stderr or math.nan:.4f} above, {gap / final['limit_bits_per_byte']:.1%} of the limit."
+        f"{gap:.4f} ± {rounded(stderr, 4)} above, {gap / final['limit_bits_per_byte']:.1%} of the limit."
     )
     return Finding("the limit", text)
 

@@ -86,19 +86,18 @@ class Record:
 
     def tokens_at(self, step: int) -> int:
         """Training tokens that the weights of `step` have seen."""
-        return self.train[self._index[step]]["tokens"]
+        return self.train[self.index_of(step)]["tokens"]
 
-    def minutes_at(self, step: int) -> float:
-        """The time of all updates up to `step`, in minutes."""
-        return self.train[self._index[step]]["seconds"] / 60
+    def index_of(self, step: int) -> int:
+        """Where in `train` the update of a step stands."""
+        return self._index[step]
 
     def smoothed_at(self, step: int) -> float:
         """The running mean of the training loss at `step`, nats/token."""
-        return float(self.smoothed[self._index[step]])
+        return float(self.smoothed[self.index_of(step)])
 
     @cached_property
     def _index(self) -> dict[int, int]:
-        """Where in `train` the update of a step stands."""
         return {row["step"]: index for index, row in enumerate(self.train)}
 
     @property

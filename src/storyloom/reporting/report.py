@@ -79,7 +79,7 @@ def write_report(
     record = Record(run)
     path = Path(out) if out is not None else record.run.path / REPORT
     check_place(path)
-    checkpoint = checkpoint or _found(record.run)
+    checkpoint = checkpoint or found_checkpoint(record.run)
     html = render(
         "report.html.j2",
         title=record.name,
@@ -102,7 +102,7 @@ def write_report(
     return write_page(path, html)
 
 
-def _found(run: Run) -> str | None:
+def found_checkpoint(run: Run) -> str | None:
     """The checkpoint to take where none is named; None before the first one."""
     return next((name for name in CHECKPOINTS if run.has_checkpoint(name)), None)
 

@@ -1,0 +1,59 @@
+"""`storyloom compare`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from storyloom.cli.output import print_json
+
+if TYPE_CHECKING:
+    from storyloom.reporting import Figures
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Two to eight run folders.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("compare.html"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Set runs side by side: figures, and one HTML page with curves, settings and stories."""
+    from storyloom.reporting import Comparison, check_place
+
+    check_place(out)  # before the work, which takes a while
+    comparison = Comparison(runs)
+    typer.echo("note: runs on one text are scored story by story, which takes as long as evaluating them", err=True)
+    page = comparison.write(out)
+    if as_json:
+        print_json({**comparison.as_dict(), "page": str(page)})
+    else:
+        _print_figures(comparison.figures)
+        typer.echo(f"page: {page}")
+
+
+def _print_figures(compared: list[Figures]) -> None:
+    """A line for each run; the names as they are, brackets too."""
+    table = Table("run", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for head in ("bits/byte", "against the first", "nats/token", "tokens", "minutes"):
+        table.add_column(head, justify="right")
+    for each in compared:
+        table.add_row(
+            Text(each.name),
+            _with_stderr(each.bits_per_byte, each.bits_per_byte_stderr, ".4f"),
+            each.why_no_difference or _with_stderr(each.difference, each.difference_stderr, "+.4f"),
+            "-" if each.nats_per_token is None else f"{each.nats_per_token:.4f}",
+            f"{each.tokens:,}",
+            f"{each.minutes:.1f}",
+        )
+    Console(file=sys.stdout).print(table)
+
+
+def _with_stderr(value: float | None, stderr: float | None, form: str) -> str:
+    if value is None:
+        return "-"
+    return f"{value:{form}}" + ("" if stderr is None or stderr != stderr else f" +- {stderr:.4f}")

@@ -1,0 +1,240 @@
+"""`compare_runs`: some runs side by side on one self-contained page."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from storyloom.errors import ConfigError
+from storyloom.evaluation import measure_likelihood
+from storyloom.evaluation.likelihood import Likelihood, ratio_stderr
+from storyloom.generation import load
+from storyloom.model import count_parameters
+from storyloom.reporting.charts import LIMIT, MARKERS, RUNS, TOKENS, draw
+from storyloom.reporting.curves import thin
+from storyloom.reporting.page import check_place, render, write_page
+from storyloom.reporting.record import Record
+from storyloom.reporting.report import MAX_NEW_TOKENS, found_checkpoint, headline
+from storyloom.reporting.settings import differences
+from storyloom.runtime import Run
+
+FEWEST, MOST = 2, 8
+PAGE = "compare.html"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a run came to. Losses are those of its best checkpoint, None before its first evaluation."""
+
+    name: str
+    path: str
+    step: int
+    parameters: int
+    tokens: int
+    """Seen in training."""
+    epochs: float
+    minutes: float
+    tokens_per_second: float
+    is_finished: bool
+    nats_per_token: float | None = None
+    perplexity: float | None = None
+    bits_per_byte: float | None = None
+    bits_per_byte_stderr: float | None = None
+    stories: int | None = None
+    """That were scored: all of validation, or those that are evaluated on the way."""
+    comparable: bool = True
+    text_sha256: str | None = None
+    """Of the stories that were scored, where these are all."""
+    difference: float | None = None
+    """To the first run, bits/byte: story by story on the same text."""
+    difference_stderr: float | None = None
+    why_no_difference: str | None = None
+
+
+class Comparison:
+    """Some runs, opened, and their figures.
+
+    Args:
+        runs: 2 to 8 runs, or their folders; the others are held against the first.
+
+    Raises:
+        ConfigError: too few or too many, or one is named twice.
+        RunError: one is missing, or has not made a step yet.
+    """
+
+    def __init__(self, runs: Sequence[Run | str | os.PathLike[str]]) -> None:
+        paths = [run.path if isinstance(run, Run) else Path(run) for run in runs]
+        _check(paths)
+        self.records = [Record(path) for path in paths]
+        self.names = _names(paths)
+        self.settings = differences(self.records)
+        """Those in which the runs differ: each one's value in each run."""
+
+    @cached_property
+    def figures(self) -> list[Figures]:
+        """What each came to, in order; takes a while where they are held against each other story by story."""
+        return _paired(self.records, [_figures(*pair) for pair in zip(self.names, self.records, strict=True)])
+
+    def as_dict(self) -> dict[str, Any]:
+        """All figures, for JSON."""
+        return {"runs": [asdict(figures) for figures in self.figures], "settings": self.settings}
+
+    def write(self, out: str | os.PathLike[str] = PAGE) -> Path:
+        """Put it on a page; see `compare_runs`."""
+        path = Path(out)
+        check_place(path)
+        texts = {figures.text_sha256 for figures in self.figures}
+        html = render(
+            "compare.html.j2",
+            title=" · ".join(self.names) if len(self.names) < 4 else f"{len(self.names)} runs",
+            headlines=[headline(record) for record in self.records],
+            figures=self.figures,
+            is_one_text=len(texts) == 1 and None not in texts,
+            charts=[_chart("tokens", TOKENS, self.records), _chart("minutes", "minutes of updates", self.records)],
+            settings=self.settings,
+            stories=[_story(record.run) for record in self.records],
+        )
+        return write_page(path, html)
+
+
+def compare_runs(runs: Sequence[Run | str | os.PathLike[str]], out: str | os.PathLike[str] = PAGE) -> Path:
+    """Write some runs side by side as one HTML page: losses, what differs in their settings, figures, a story each.
+
+    Runs whose validation text is the same are held against the first one story by story, which takes as long as their
+    evaluations; the others are said to be measured on different texts.
+
+    Args:
+        runs: 2 to 8 runs, or their folders; they may be unfinished.
+        out: the file; only a page of storyloom's is replaced.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ConfigError: too few or too many runs, or one is named twice.
+        RunError: one is missing, has not made a step yet, or is damaged; or `out` is no place for a page.
+    """
+    check_place(Path(out))
+    return Comparison(runs).write(out)
+
+
+def _check(paths: list[Path]) -> None:
+    if not FEWEST <= len(paths) <= MOST:
+        raise ConfigError(
+            f"a comparison takes {FEWEST} to {MOST} runs, got {len(paths)}: "
+            + ("name another one, or see `storyloom report` for one alone" if len(paths) < FEWEST else "leave some out")
+        )
+    resolved = [path.resolve() for path in paths]
+    for number, path in enumerate(paths):
+        if resolved[number] in resolved[:number]:
+            raise ConfigError(f"{path} is named twice: a run is compared with others, so leave it out once")
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """The folders' own names, or where two are alike the paths as they were given."""
+    names = [path.resolve().name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def _figures(name: str, record: Record) -> Figures:
+    last, found = record.last, record.measured()
+    figures = Figures(
+        name=name,
+        path=str(record.run.path),
+        step=last["step"],
+        parameters=count_parameters(record.config.model),
+        tokens=last["tokens"],
+        epochs=last["epoch"],
+        minutes=record.minutes,
+        tokens_per_second=record.tokens_per_second,
+        is_finished=record.final is not None,
+    )
+    if found is None:
+        return figures
+    measured = ("nats_per_token", "perplexity", "bits_per_byte", "bits_per_byte_stderr", "stories")
+    return replace(
+        figures,
+        **{name: found.row[name] for name in measured},
+        comparable=found.row.get("comparable", True),
+        text_sha256=found.row.get("text_sha256"),
+    )
+
+
+def _paired(records: list[Record], figures: list[Figures]) -> list[Figures]:
+    """With the difference of each run to the first one, or the reason why there is none."""
+    reasons = [_why_not(figures[0], records[0], *pair) for pair in zip(figures, records, strict=True)]
+    first = None if all(reasons[1:]) else _likelihood(records[0])
+    paired = figures[:1]
+    for found, record, why in zip(figures[1:], records[1:], reasons[1:], strict=True):
+        if why or first is None:
+            paired.append(replace(found, why_no_difference=why))
+            continue
+        excess = (_likelihood(record).nats - first.nats) / math.log(2)  # bits of each story
+        difference = float(excess.sum() / first.bytes.sum())
+        paired.append(replace(found, difference=difference, difference_stderr=ratio_stderr(excess, first.bytes)))
+    return paired
+
+
+def _why_not(first: Figures, first_record: Record, found: Figures, record: Record) -> str | None:
+    """Why two runs cannot be held against each other story by story; None where they can."""
+    if not (first.is_finished and found.is_finished):
+        return "not finished"
+    if first.text_sha256 != found.text_sha256:
+        return "measured on different texts"
+    if not (first.comparable and found.comparable):
+        return "not comparable"
+    if first_record.data is None or record.data is None:
+        return "the data is gone"
+    return None
+
+
+def _likelihood(record: Record) -> Likelihood:
+    """Of every validation story, by the best checkpoint."""
+    assert record.data is not None, "without data there is nothing to pair"
+    return measure_likelihood(record.run.load_model(), record.data.val_stories(), record.data.tokenizer.eot)
+
+
+def _story(run: Run) -> str | None:
+    """By the default strategy, with the same dice for every run; None before the first checkpoint."""
+    checkpoint = found_checkpoint(run)
+    return load(run.path, checkpoint).tell(max_new_tokens=MAX_NEW_TOKENS) if checkpoint else None
+
+
+def _chart(name: str, label: str, records: list[Record]) -> str:
+    """All losses in bits/byte: training as a pale running mean, validation as points.
+
+    The axis begins where the run that had the least time has a tenth of it behind it: what came before is steep.
+    """
+
+    def paint(axes: Axes) -> None:
+        spans = [_places(name, record) for record in records]
+        begin = min(float(places[-1]) for places in spans) / 10
+        seen: list[float] = []
+        for record, places, colour, marker in zip(records, spans, RUNS, MARKERS, strict=False):
+            training = np.array([record.bits(loss) for loss in record.smoothed])
+            points = [(places[record.index_of(e["step"])], e["bits_per_byte"]) for e in record.evaluations]
+            axes.plot(thin(places), thin(training), color=colour, linewidth=0.9, alpha=0.55)
+            if points:
+                axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4, linewidth=1.5)
+            seen += [*training[places >= begin], *(bits for place, bits in points if place >= begin)]
+        for limit in {record.bits(record.limit) for record in records if record.limit is not None}:
+            axes.axhline(limit, color=LIMIT, linestyle="--", linewidth=1.2)
+            seen.append(limit)
+        margin = 0.06 * (max(seen) - min(seen)) + 1e-3
+        axes.set_xlim(begin, 1.02 * max(float(places[-1]) for places in spans))
+        axes.set_ylim(min(seen) - margin, max(seen) + margin)
+        axes.set_xlabel(label)
+        axes.set_ylabel("bits/byte")
+
+    return draw(name, f"Training and validation loss of all runs over {label}", paint)
+
+
+def _places(name: str, record: Record) -> np.ndarray:
+    """Where each update stands: in millions of tokens, or in minutes."""
+    return record.column("tokens") / 1e6 if name == "tokens" else record.column("seconds") / 60
