@@ -38,7 +38,7 @@ PROJECT = Path(__file__).parents[1]
 RESULTS = PROJECT / "benchmarks" / "systems.jsonl"
 DOCUMENT = PROJECT / "docs" / "results.md"
 WORK = PROJECT / "runs" / "systems"
-LAST_SHARE = 0.01  # of the updates, whose mean is the last training loss
+LAST = 100  # the last training loss is the mean of the last update in so many
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -223,7 +223,7 @@ def last_updates(updates: int) -> int:
     >>> last_updates(53), last_updates(1709)
     (1, 17)
     """
-    return max(1, int(updates * LAST_SHARE))
+    return max(1, updates // LAST)
 
 
 def tell(run: Path, contestant: Contestant) -> list[Row]:

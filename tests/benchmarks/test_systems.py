@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 import systems
 import systems_contestants
-from systems_contestants import CONTESTANTS, Contestant, Job, data_settings, jobs_of
+from systems_contestants import ALL, CONTESTANTS, Contestant, Job, data_settings, jobs_of
 from systems_report import document, first_at_or_below, header_of, indented, time_to, wrapped
 
 from storyloom.cli import main as storyloom_main
@@ -157,10 +157,10 @@ def test_folders_of_data_are_shared_where_the_text_is_prepared_alike(tmp_path):
 
 
 def test_the_last_training_loss_is_the_mean_of_the_last_hundredth_of_the_updates():
-    """Of 250 updates the last two; of 53 the last one."""
+    """Of 250 updates the last two; of 2,900 the last 29; of 53 the last one."""
     ends = [{"kind": "start", "device": "abacus"}]
     ends += [{"kind": "final", "minutes": 1.5, "comparable": True, "text_sha256": "0123456789abcdef"}]
-    for count, last in ((250, 249.5), (53, 53.0)):
+    for count, last in ((250, 249.5), (2900, 2886.0), (53, 53.0)):
         rows = [{"kind": "train", "loss": step, "bits_per_byte": 2 * step} for step in range(1, count + 1)]
         losses = systems.losses_of([ends[0], {"kind": "eval", "loss": 7}, *rows, ends[1]])
         assert (losses["first_training_nats_per_token"], losses["last_training_nats_per_token"]) == (1, last)
@@ -327,9 +327,8 @@ def validation(tmp_path, text):
 
 def test_a_small_system_from_end_to_end(tmp_path, command, path, text, validation, monkeypatch, capsys):
     """Seven updates of three rows of 37 characters, in a process of its own."""
-    decoding = {"greedy": {}, "top-k": {"top_k": 3}}
     settings = (*SMALL, *QUICK, "model.block_size=37", "train.grad_accum_steps=1")
-    small = Contestant("tiny", "Small", decoding, settings, data_of="gpt-5m")
+    small = Contestant("tiny", "Small", ALL, settings, data_of="gpt-5m")
     with patch.dict(CONTESTANTS, {"small": small}):
         assert command("--text", str(text), "--val", str(validation), "--minutes", "5", "--systems", "small") == 0
         (row,) = systems.read_results(path)
@@ -341,7 +340,7 @@ def test_a_small_system_from_end_to_end(tmp_path, command, path, text, validatio
     assert row["peak_memory"] is None or 50e6 < row["peak_memory"] < 10e9
     characters = len(set(text.read_text(encoding="utf-8").replace("<|endoftext|>", ""))) + 1
     assert row["first_training_nats_per_token"] == pytest.approx(math.log(characters), abs=0.2)
-    assert {sample["strategy"]: sample["options"] for sample in row["samples"]} == decoding
+    assert {sample["strategy"]: sample["options"] for sample in row["samples"]} == ALL
     assert all(sample["story"].startswith("Once upon a time") for sample in row["samples"])
     assert list((tmp_path / "work").glob("*/runs/*")) == []
     json.dumps(row, allow_nan=False)
