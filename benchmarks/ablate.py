@@ -28,7 +28,7 @@ import torch
 from ablation_arms import BASE_CONFIG, ROUNDS, Job, Round, costly, jobs_of, known_pace
 from ablation_report import document
 from machine import begin_in_own_process, cpu_name, no_survivors
-from results import Row, figures_of, read_results, refuse_mixture, write_results
+from results import Row, figures_of, outcome, read_results, refuse_mixture, write_results
 
 import storyloom
 from storyloom.benchmarking.measuring import median_ratio, take_turns
@@ -172,11 +172,6 @@ def show(results: Path, rounds: Sequence[str], named: Sequence[str]) -> None:
 def title(job: Job) -> str:
     """A run in a few words."""
     return f"{job.round}, seed {job.seed}, {job.experiment}/{job.arm}"
-
-
-def outcome(row: Row) -> str:
-    """How a finished run ended."""
-    return row.get("failed") or f"{row['bits_per_byte']:.4f} bits/byte after {row['tokens']:,} tokens"
 
 
 class Bench:

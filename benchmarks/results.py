@@ -45,6 +45,11 @@ def refuse_mixture(rows: Sequence[Row], origin: Row) -> None:
                 )
 
 
+def outcome(row: Row) -> str:
+    """How a finished run ended."""
+    return row.get("failed") or f"{row['bits_per_byte']:.4f} bits/byte after {row['tokens']:,} tokens"
+
+
 def figures_of(run: Path) -> Row:
     """What a finished run has left in its `metrics.jsonl`."""
     rows = read_rows(run / "metrics.jsonl")

@@ -24,7 +24,7 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 
 from machine import begin_in_own_process, cpu_name, no_survivors, read_proc
-from results import Row, figures_of, read_results, refuse_mixture, write_results
+from results import Row, figures_of, outcome, read_results, refuse_mixture, write_results
 from systems_contestants import PROMPT, SEED, Contestant, Job, data_settings, jobs_of, new_tokens, tell_command
 from systems_report import document
 
@@ -110,11 +110,6 @@ def show(jobs: Sequence[Job], rows: Sequence[Row]) -> None:
 def title(job: Job) -> str:
     """A run in a few words."""
     return f"{job.name}, {job.minutes:g} minutes"
-
-
-def outcome(row: Row) -> str:
-    """How a finished run ended."""
-    return row.get("failed") or f"{row['bits_per_byte']:.4f} bits/byte after {row['tokens']:,} tokens"
 
 
 class Bench:

@@ -29,9 +29,9 @@ This page is written by `make systems TEXT=TRAIN.txt VAL=VALID.txt` (`benchmarks
 EQUAL = """## Equal wall-clock on this machine: {minutes:g} minutes each
 
 {minutes:g} minutes, everything counted: probing the machine's speed, compiling, training, evaluating. This is what so
-little time makes of each here, and says little about what large systems do with their hours: the warm-up of two of
-them alone takes longer. *memory* is the peak of the process; training losses are the first update's and the mean of the
-last hundredth of the updates.
+little time makes of each here, and says little about what large systems do with their hours: the warm-up alone of
+two of them can take longer. *memory* is the peak of the process; training losses are the first update's and the mean
+of the last hundredth of the updates.
 """
 CHARACTERS = """### On characters
 
