@@ -10,6 +10,7 @@ import pytest
 
 from storyloom.config import Config, ModelConfig, TrainConfig, save_config
 from storyloom.data import Data
+from storyloom.reporting import report
 from storyloom.reporting.record import Record
 
 from .runs import SECONDS, TOKENS, scored, train
@@ -24,7 +25,8 @@ def make_record(tmp_path):
         config = Config(
             model=ModelConfig(vocab_size=53), train=TrainConfig(max_steps=len(losses) or 1).with_(**settings)
         )
-        save_config(folder / "config.toml", config, {"data": "gone", "tokenizer": "T"} | (origin or {}))
+        made = {"data": "gone", "tokenizer": "T", "storyloom": "0.1", "torch": "2.13"}
+        save_config(folder / "config.toml", config, made | (origin or {}))
         start = {"parameters": 4567, "flops_per_token": 89_000, "device": "cpu", "precision": "fp32"}
         rows: list[dict[str, Any]] = [{"kind": "start", "step": 0, **start, "threads": 3, "compiled": False}]
         best = math.inf
@@ -57,3 +59,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, story_data: Data) -> Path
 def run_copy(finished: Path, tmp_path: Path) -> Path:
     """A copy of it, to be written into."""
     return shutil.copytree(finished, tmp_path / "run")
+
+
+@pytest.fixture
+def short_stories(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages whose stories are soon told."""
+    monkeypatch.setattr(report, "MAX_NEW_TOKENS", 13)

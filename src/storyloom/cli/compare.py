@@ -45,12 +45,15 @@ def _print_figures(compared: list[Figures]) -> None:
         table.add_row(
             Text(each.name),
             _with_stderr(each.bits_per_byte, each.bits_per_byte_stderr, ".4f"),
-            each.why_no_difference or _with_stderr(each.difference, each.difference_stderr, "+.4f"),
+            _with_stderr(each.difference, each.difference_stderr, "+.4f"),
             "-" if each.nats_per_token is None else f"{each.nats_per_token:.4f}",
             f"{each.tokens:,}",
             f"{each.minutes:.1f}",
         )
     Console(file=sys.stdout).print(table)
+    for each in compared:
+        if each.why_no_difference:
+            sys.stdout.write(f"{each.name} has no difference to the first: {each.why_no_difference}\n")
 
 
 def _with_stderr(value: float | None, stderr: float | None, form: str) -> str:

@@ -16,11 +16,11 @@ from storyloom.evaluation import measure_likelihood
 from storyloom.evaluation.likelihood import Likelihood, ratio_stderr
 from storyloom.generation import load
 from storyloom.model import count_parameters
+from storyloom.reporting import report
 from storyloom.reporting.charts import LIMIT, MARKERS, RUNS, TOKENS, draw
 from storyloom.reporting.curves import thin
 from storyloom.reporting.page import check_place, render, write_page
 from storyloom.reporting.record import Record
-from storyloom.reporting.report import MAX_NEW_TOKENS, found_checkpoint, headline
 from storyloom.reporting.settings import differences
 from storyloom.runtime import Run
 
@@ -93,11 +93,12 @@ class Comparison:
         html = render(
             "compare.html.j2",
             title=" · ".join(self.names) if len(self.names) < 4 else f"{len(self.names)} runs",
-            headlines=[headline(record) for record in self.records],
+            headlines=[report.headline(record) for record in self.records],
             figures=self.figures,
             is_one_text=len(texts) == 1 and None not in texts,
             charts=[_chart("tokens", TOKENS, self.records), _chart("minutes", "minutes of updates", self.records)],
             settings=self.settings,
+            max_new_tokens=report.MAX_NEW_TOKENS,
             stories=[_story(record.run) for record in self.records],
         )
         return write_page(path, html)
@@ -202,8 +203,8 @@ def _likelihood(record: Record) -> Likelihood:
 
 def _story(run: Run) -> str | None:
     """By the default strategy, with the same dice for every run; None before the first checkpoint."""
-    checkpoint = found_checkpoint(run)
-    return load(run.path, checkpoint).tell(max_new_tokens=MAX_NEW_TOKENS) if checkpoint else None
+    checkpoint = report.found_checkpoint(run)
+    return load(run.path, checkpoint).tell(max_new_tokens=report.MAX_NEW_TOKENS) if checkpoint else None
 
 
 def _chart(name: str, label: str, records: list[Record]) -> str:

@@ -53,7 +53,8 @@ class Record:
         if not self.train:
             raise RunError(f"{self.run.path} has no metrics to draw yet: let it train for a step")
         self.final: Row | None = finals[-1] if finals else None
-        self.samples = read_rows(self.run.path / "samples.jsonl", "sample")
+        told = read_rows(self.run.path / "samples.jsonl", "sample")
+        self.samples = [row for row in told if row["step"] <= self.last["step"]]  # a killed run may have told more
 
     @property
     def name(self) -> str:

@@ -95,6 +95,7 @@ def write_report(
         told=len(record.samples),
         checkpoint=checkpoint,
         strategies=_tell(record, checkpoint) if checkpoint else [],
+        max_new_tokens=MAX_NEW_TOKENS,
         settings=settings_of(record.config),
         commands=commands(record),
         origin=record.run.origin,
@@ -118,7 +119,7 @@ def _tell(record: Record, checkpoint: str) -> Sequence[Any]:
 def headline(record: Record) -> str:
     """What was trained on what, for how long, on which machine, in a sentence."""
     start = record.starts[-1]
-    where = f"the CPU with {start['threads']} threads" if start["device"] == "cpu" else f"a {start['device']} device"
+    where = f"the CPU with {_threads(start['threads'])}" if start["device"] == "cpu" else f"a {start['device']} device"
     how = f"in {start['precision']}" + (", the training step compiled" if start["compiled"] else "")
     return (
         f"A GPT of {short(start['parameters'])} parameters, trained on {text_of(record)}. "
@@ -138,6 +139,10 @@ def text_of(record: Record) -> str:
         f"{megabytes(train['bytes'])}, {short(train['tokens'])} tokens of a vocabulary of "
         f"{record.config.model.vocab_size:,})"
     )
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _minutes(minutes: float) -> str:

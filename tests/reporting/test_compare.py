@@ -1,0 +1,135 @@
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+import storyloom
+from storyloom.errors import CheckpointError, ConfigError, RunError
+from storyloom.evaluation import measure_likelihood
+from storyloom.reporting import Comparison
+from storyloom.reporting.record import Record
+
+from .pages import Page, is_self_contained
+from .runs import scored, train
+
+pytestmark = pytest.mark.usefixtures("short_stories")
+
+
+@pytest.fixture(scope="module")
+def other(story_data, tmp_path_factory):
+    """A run on the same data, with other settings."""
+    return train(story_data, tmp_path_factory.mktemp("reports") / "other", "model.n_layer=2", "train.seed=7")
+
+
+@pytest.fixture(scope="module")
+def compared(finished, other):
+    return Comparison([finished, other])
+
+
+def test_the_page_has_both_runs_figures(compared, finished, other, tmp_path):
+    out = tmp_path / "c.html"
+    assert compared.write(out) == out
+    page = Page(out)
+    assert is_self_contained(page)
+    for run in (finished, other):
+        final = Record(run).final
+        shown = page.text["figures"]
+        assert f"{final['bits_per_byte']:.4f} ± {final['bits_per_byte_stderr']:.4f}" in shown
+        assert f"{final['nats_per_token']:.4f}" in shown
+    assert "different texts" not in page.html
+    tellers = [storyloom.load(run) for run in (finished, other)]
+    assert page.stories == [teller.tell(max_new_tokens=13) for teller in tellers]
+    assert len([tag for tag, _ in page.elements if tag == "svg"]) == 2
+
+
+def test_the_difference_is_of_the_same_stories(compared, finished, other):
+    """From each story's own nats: the mean difference is that of the losses, its error that of the differences."""
+    first, second = compared.figures
+    assert (first.difference, first.why_no_difference) == (None, None)
+    assert second.difference == pytest.approx(second.bits_per_byte - first.bits_per_byte)
+    runs = [Record(run) for run in (finished, other)]
+    nats, sizes = [], []
+    for record in runs:
+        stories, eot = record.data.val_stories(), record.data.tokenizer.eot
+        nats.append([measure_likelihood(record.run.load_model(), [story], eot).nats.sum() for story in stories])
+        sizes = [len(story.text.encode("utf-8")) for story in stories]
+    bits = (np.array(nats[1]) - np.array(nats[0])) / math.log(2)
+    rng = np.random.default_rng(11)
+    drawn = rng.integers(len(bits), size=(4001, len(bits)))  # the bootstrap's own way to the standard error
+    ratios = bits[drawn].sum(axis=1) / np.array(sizes)[drawn].sum(axis=1)
+    assert second.difference_stderr == pytest.approx(ratios.std(), rel=0.25)
+    assert second.difference_stderr < first.bits_per_byte_stderr + second.bits_per_byte_stderr
+
+
+def test_only_what_differs_is_listed(compared):
+    assert compared.settings == {"model.n_layer": ["1", "2"], "train.seed": ["1337", "7"]}
+
+
+def test_runs_on_other_texts_have_no_difference(finished, tmp_path):
+    text = "\n<|endoftext|>\n".join(f"In year {i} a cat met {i * i} dogs." for i in range(97))
+    (tmp_path / "my.txt").write_text(text, encoding="utf-8")
+    data = storyloom.prepare(tmp_path / "my.txt", out=tmp_path / "D", vocab_size=263)
+    elsewhere = train(data, tmp_path / "elsewhere", "train.max_steps=2")
+    comparison = Comparison([finished, elsewhere])
+    assert comparison.figures[1].difference is None
+    assert comparison.figures[1].why_no_difference == "measured on different texts"
+    page = Page(comparison.write(tmp_path / "c.html"))
+    assert "Measured on different texts." in page.text["figures"]
+
+
+def test_unfinished_runs_are_shown_as_far_as_they_are(make_record, tmp_path):
+    runs = [make_record([4.0, 3.0], [(2, 3.5)], name="a", max_steps=7), make_record([4.0], name="b", max_steps=7)]
+    comparison = Comparison([record.run for record in runs])
+    assert [figures.is_finished for figures in comparison.figures] == [False, False]
+    assert comparison.figures[0].bits_per_byte == pytest.approx(scored(3.5)["bits_per_byte"])
+    assert (comparison.figures[1].bits_per_byte, comparison.figures[1].why_no_difference) == (None, "not finished")
+    page = Page(comparison.write(tmp_path / "c.html"))
+    assert page.text["stories"].count("No checkpoint has been saved yet") == 2
+
+
+def test_runs_whose_data_is_gone_are_not_held_against_each_other(make_record):
+    runs = [make_record([4.0], [(1, 3.5)], scored(3.5), name=name) for name in ("a", "b")]
+    (_, second) = Comparison([record.run for record in runs]).figures
+    assert second.why_no_difference == "the data is gone"
+
+
+def test_a_loss_that_cannot_be_compared_is_not(make_record):
+    final = scored(3.5) | {"comparable": False, "why_not_comparable": "unknown characters"}
+    runs = [make_record([4.0], [(1, 3.5)], row, name=name) for name, row in (("a", scored(3.5)), ("b", final))]
+    (_, second) = Comparison([record.run for record in runs]).figures
+    assert (second.comparable, second.why_no_difference) == (False, "not comparable")
+
+
+def test_names_are_the_folders_own_unless_two_are_alike(make_record, tmp_path):
+    (tmp_path / "x").mkdir()
+    paths = [make_record([4.0], name=name).run.path for name in ("a", "b", "x/a")]
+    assert Comparison(paths[:2]).names == ["a", "b"]
+    assert Comparison(paths).names == [str(path) for path in paths]
+
+
+def test_eight_runs_have_eight_colours(make_record, tmp_path):
+    paths = [make_record([4.0, 3.0], [(2, 3.0 + n)], name=f"<{n}>").run.path for n in range(8)]
+    page = Page(storyloom.compare_runs(paths, tmp_path / "c.html"))
+    drawing = page.html[page.html.index("<svg") : page.html.index("</svg>")]
+    assert all(f"var(--run-{number})" in drawing for number in range(1, 9))
+    assert "<7>" in page.text["figures"]
+
+
+def test_what_cannot_be_compared(make_record, finished, tmp_path):
+    paths = [make_record([4.0], name=f"r{n}").run.path for n in range(9)]
+    with pytest.raises(ConfigError, match="takes 2 to 8 runs, got 1: name another one"):
+        storyloom.compare_runs(paths[:1], tmp_path / "c.html")
+    with pytest.raises(ConfigError, match="takes 2 to 8 runs, got 9: leave some out"):
+        storyloom.compare_runs(paths, tmp_path / "c.html")
+    with pytest.raises(ConfigError, match="r1 is named twice"):
+        storyloom.compare_runs([*paths[:3], tmp_path / "r2" / ".." / "r1"], tmp_path / "c.html")
+    with pytest.raises(RunError, match="does not exist"):
+        storyloom.compare_runs([paths[0], tmp_path / "nope"], tmp_path / "c.html")
+    with pytest.raises(RunError, match="is a folder"):
+        storyloom.compare_runs(paths[:2], tmp_path)
+    broken = shutil.copytree(finished, tmp_path / "broken")
+    (broken / "checkpoints" / "best" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="damaged"):
+        storyloom.compare_runs([finished, broken], tmp_path / "c.html")
+    assert not (tmp_path / "c.html").exists()
