@@ -100,8 +100,10 @@ def changed(tmp_path: Path) -> Path:
     """A copy of the package and its tests' choices with the diffs of adding-a-part.md applied."""
     for path in ("src/storyloom", "tests/model"):
         shutil.copytree(PROJECT / path, tmp_path / path, ignore=shutil.ignore_patterns("__pycache__"))
-    diffs = [text for language, text in blocks(DOCS / "adding-a-part.md") if language == "diff"]
-    for path, old, new in re.findall(r"^--- (\S+)\n-(.*\n)\+(.*\n)", "".join(diffs), re.MULTILINE):
+    diff = "".join(text for language, text in blocks(DOCS / "adding-a-part.md") if language == "diff")
+    hunks = re.findall(r"^--- (\S+)\n-(.*\n)\+(.*\n)", diff, re.MULTILINE)
+    assert len(hunks) == diff.count("---") == 3
+    for path, old, new in hunks:
         text = (tmp_path / path).read_text(encoding="utf-8")
         assert text.count(old) == 1, old
         (tmp_path / path).write_text(text.replace(old, new), encoding="utf-8")
