@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint test-slow peers calibrate ablate cost clean
+.PHONY: help demo test lint test-slow docs peers calibrate ablate cost systems clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ lint: $(INSTALLED)  ## format, style, types, floors of the house
 test-slow: $(INSTALLED)  ## the tests that take minutes: killed runs, calibration
 	$(BIN)/pytest -m slow
 
+docs: $(INSTALLED)  ## write the pages that follow from the code
+	$(BIN)/python docs/generate.py
+
 peers: $(INSTALLED)  ## install what `storyloom bench` compares with
 	$(BIN)/pip install --quiet --constraint constraints.txt transformers
 
@@ -36,6 +39,9 @@ ablate: $(INSTALLED)  ## hours: screen changes to the preset laptop on TEXT=FILE
 
 cost: $(INSTALLED)  ## minutes: speed and memory of training as model, context and text grow, into docs/cost.md
 	$(BIN)/python benchmarks/cost.py
+
+systems: $(INSTALLED)  ## 1.5 hours: five published systems and ours, ten minutes each, on TEXT=FILE VAL=FILE
+	$(BIN)/python benchmarks/systems.py --text "$(TEXT)" --val "$(VAL)"
 
 clean:  ## remove the environment and all caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis storyloom-demo

@@ -104,7 +104,13 @@ def test_minutes_are_divided_by_hand(steps, known_times, short_data):
 def test_the_probe_lasts_long_enough_to_be_believed(steps, known_times, monkeypatch):
     monkeypatch.setattr(budget, "PROBE_SECONDS", 4.1)
     steps(minutes=1.5, started=100.0)
-    assert known_times.count("update") == 17  # a quarter of a second each
+    assert known_times.count("update") == 10 + 17  # a quarter of a second each, the first ten to warm up
+
+
+def test_of_a_large_model_one_update_warms_up_and_one_is_measured(steps, known_times, monkeypatch):
+    monkeypatch.setattr(budget, "PROBE_SECONDS", 0.2)
+    steps(minutes=1.5, started=100.0)
+    assert known_times.count("update") == 2
 
 
 def test_too_little_time_is_refused_with_what_it_takes(steps, known_times, short_data):

@@ -45,7 +45,7 @@ def _print_figures(compared: list[Figures]) -> None:
         table.add_row(
             Text(each.name),
             _with_stderr(each.bits_per_byte, each.bits_per_byte_stderr, ".4f"),
-            _with_stderr(each.difference, each.difference_stderr, "+.4f"),
+            _with_stderr(each.difference_bits_per_byte, each.difference_bits_per_byte_stderr, "+.4f"),
             "-" if each.nats_per_token is None else f"{each.nats_per_token:.4f}",
             f"{each.tokens:,}",
             f"{each.minutes:.1f}",

@@ -61,7 +61,7 @@ class DataConfig(Settings):
     strict_characters: bool = False
     """With `clean`: keep only ASCII letters, digits, `.,!?;:'"` and white space, and no empty lines."""
     limit_mb: float | None = Field(default=None, gt=0)
-    """Read only the first so many megabytes (1e6 UTF-8 bytes) of stories; None reads all."""
+    """Read only the first so many megabytes (1e6 UTF-8 bytes) of stories; none reads all."""
     val_fraction: float = Field(default=0.1, gt=0, lt=1)
     """Share of the stories held out for validation where no validation file is named."""
     rows: Rows = "stream"
@@ -88,11 +88,11 @@ class ModelConfig(Settings):
     n_head: int = Field(default=4, ge=1)
     """Number of query heads, H."""
     n_kv_head: int | None = Field(default=None, ge=1)
-    """Number of key and value heads (grouped queries); None means as many as query heads."""
+    """Number of key and value heads (grouped queries); none means as many as query heads."""
     n_embd: int = Field(default=192, ge=2)
     """Width of the residual stream, C."""
     n_mlp: int | None = Field(default=None, ge=1)
-    """Hidden width of the MLP; None means 4 C, and for swiglu 8/3 C rounded up to a multiple of 32 (equal work)."""
+    """Hidden width of the MLP; none means 4 C, and for swiglu 8/3 C rounded up to a multiple of 32 (equal work)."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Probability of zeroing an activation in training (embeddings, attention weights, both branches)."""
     bias: bool = False
@@ -114,7 +114,7 @@ class ModelConfig(Settings):
     residual_init: Literal["scaled", "zero"] = "scaled"
     """How the matrices that write into the residual stream start: smaller by sqrt(2 n_layer) (GPT-2), or at zero."""
     attention: Literal["fused", "explicit"] = "fused"
-    """PyTorch's fused kernel, or the written-out one (slower; can return its weights)."""
+    """PyTorch's fused kernel, or the written-out one: on CPUs in bf16 the faster for short windows."""
 
     @property
     def head_size(self) -> int:
@@ -182,13 +182,13 @@ class TrainConfig(Settings):
     weight_decay: float = Field(default=0.1, ge=0)
     """Weight decay of the blocks' matrices, decoupled but for `adam`; embeddings, head, gains and biases have none."""
     grad_clip: float | None = Field(default=1.0, gt=0)
-    """Clip the gradient's global norm to this; None never clips. The norm before clipping is logged."""
+    """Clip the gradient's global norm to this; none never clips. The norm before clipping is logged."""
     precision: Precision = "auto"
     """Arithmetic of the forward and backward pass; weights stay fp32. `auto`: bf16 where a short probe is faster."""
     compile: bool | Literal["auto"] = "auto"
     """Compile the training step. `auto`: where a compiler is present and a probe says that it pays for this run."""
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads; None takes one for each core that this process may use."""
+    """CPU threads; none takes one for each core that this process may use."""
     eval_interval: int = Field(default=250, ge=1)
     """Updates between two evaluations (and possible `best` checkpoints)."""
     eval_stories: int = Field(default=200, ge=1)
@@ -196,9 +196,9 @@ class TrainConfig(Settings):
     sample_interval: int = Field(default=500, ge=1)
     """Updates between two sample stories."""
     patience: int | None = Field(default=None, ge=1)
-    """Stop early after so many evaluations in a row without a lower validation loss; None never does."""
+    """Stop early after so many evaluations in a row without a lower validation loss; none never does."""
     ema: float | None = Field(default=None, gt=0, lt=1)
-    """Evaluate and keep an exponential moving average of the weights, with this decay an update; None: the weights."""
+    """Evaluate and keep an exponential moving average of the weights, with this decay an update; none: the weights."""
     checkpoint_interval: int = Field(default=250, ge=1)
     """Updates between two `last` checkpoints."""
     seed: int = Field(default=1337, ge=0, lt=2**63)

@@ -192,7 +192,7 @@ _LIMITS: Mapping[str, tuple[Callable[[float], bool], str]] = {
 }
 
 # Each strategy with its defaults; options that a strategy leaves at None contradict it.
-STRATEGIES: Mapping[str, Strategy] = {
+STRATEGIES: dict[str, Strategy] = {
     "greedy": Strategy("greedy"),
     "multinomial": Strategy("multinomial"),
     "temperature": Strategy("temperature", temperature=0.8),

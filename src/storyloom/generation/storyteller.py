@@ -1,7 +1,7 @@
 """A trained model that tells: text in, text out."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -16,7 +16,7 @@ from storyloom.runtime import Run
 
 MAX_NEW_TOKENS = 512
 # The strategies that do not go token by token, as `decode` does; called as it is.
-SEARCHES: Mapping[str, Callable[..., Iterator[list[tuple[int, int]]]]] = {"beam": beam_search}
+SEARCHES: dict[str, Callable[..., Iterator[list[tuple[int, int]]]]] = {"beam": beam_search}
 
 
 class StoryTeller:

@@ -99,11 +99,7 @@ def loss_chart(record: Record) -> Markup:
 
     def paint(axes: Axes) -> None:
         _draw_losses(axes, record)
-        losses = record.column("loss")
-        beginning = losses[: len(losses) // 200 + 1]  # a spike later on may leave the picture
-        validation = [row["nats_per_token"] for row in record.evaluations]
-        lowest = min([losses.min(), *validation, *_limits(record)])
-        axes.set_ylim(lowest * 0.85, max([beginning.max(), *validation]) * 1.03)
+        axes.set_ylim(loss_span(record))
         axes.legend()
 
     return draw("loss", "Training and validation loss over the whole run", paint)
@@ -117,7 +113,7 @@ def closeup_chart(record: Record) -> Markup:
         tokens = record.column("tokens")
         begin = tokens[-1] / 10
         validation = [row["nats_per_token"] for row in record.evaluations if record.tokens_at(row["step"]) >= begin]
-        seen = np.concatenate([record.smoothed[tokens >= begin], validation, _limits(record)])
+        seen = np.concatenate([record.smoothed[tokens >= begin], validation, record.limits])
         margin = 0.06 * np.ptp(seen) + 1e-3
         axes.set_xlim(begin / 1e6, tokens[-1] / 1e6 * 1.02)
         axes.set_ylim(seen.min() - margin, seen.max() + margin)
@@ -125,8 +121,13 @@ def closeup_chart(record: Record) -> Markup:
     return draw("closeup", "The same losses without the steep beginning, closer up", paint)
 
 
-def _limits(record: Record) -> list[float]:
-    return [] if record.limit is None else [record.limit]
+def loss_span(record: Record) -> tuple[float, float]:
+    """The lowest and the highest loss that a picture of the whole run shows, nats/token."""
+    losses = record.column("loss")
+    beginning = losses[: len(losses) // 200 + 1]  # a spike later on may leave the picture
+    validation = [row["nats_per_token"] for row in record.evaluations]
+    lowest = min([losses.min(), *validation, *record.limits])
+    return max(0.0, 0.85 * lowest), 1.03 * max([beginning.max(), *validation])
 
 
 def _draw_losses(axes: Axes, record: Record) -> None:
@@ -135,11 +136,11 @@ def _draw_losses(axes: Axes, record: Record) -> None:
     window = window_of(len(losses))
     axes.plot(thin(tokens), thin(losses), color=TRAINING, alpha=0.3, linewidth=0.7)
     label = f"training (mean of {window})" if window > 1 else "training"
-    axes.plot(thin(tokens), thin(record.smoothed), _style(tokens), color=TRAINING, linewidth=1.4, label=label)
+    axes.plot(thin(tokens), thin(record.smoothed), style(tokens), color=TRAINING, linewidth=1.4, label=label)
     points = [(record.tokens_at(row["step"]) / 1e6, row["nats_per_token"]) for row in record.evaluations]
     if points:
         axes.plot(*zip(*points, strict=True), "o-", color=VALIDATION, markersize=3.5, label="validation")
-    for limit in _limits(record):
+    for limit in record.limits:
         axes.axhline(limit, color=LIMIT, linestyle="--", linewidth=1.2, label="exact limit")
     axes.set_xlabel(TOKENS)
     axes.set_ylabel("nats/token")
@@ -189,11 +190,11 @@ def speed_chart(record: Record) -> Markup:
 
 def _curve(axes: Axes, record: Record, values: np.ndarray, label: str) -> None:
     tokens = record.column("tokens") / 1e6
-    axes.plot(thin(tokens), thin(values), _style(tokens), color=TRAINING, linewidth=1)
+    axes.plot(thin(tokens), thin(values), style(tokens), color=TRAINING, linewidth=1)
     axes.set_xlabel(TOKENS)
     axes.set_ylabel(label)
 
 
-def _style(points: Sequence[float] | np.ndarray) -> str:
+def style(points: Sequence[float] | np.ndarray) -> str:
     """A line; a dot where there is but one point, which no line would show."""
     return "-" if len(points) > 1 else "o"

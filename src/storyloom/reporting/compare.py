@@ -50,10 +50,10 @@ class Figures:
     """That were scored: all of validation, or those that are evaluated on the way."""
     comparable: bool = True
     text_sha256: str | None = None
-    """Of the stories that were scored, where these are all."""
-    difference: float | None = None
+    """Of all validation stories; None where it is not known any more."""
+    difference_bits_per_byte: float | None = None
     """To the first run, bits/byte: story by story on the same text."""
-    difference_stderr: float | None = None
+    difference_bits_per_byte_stderr: float | None = None
     why_no_difference: str | None = None
 
 
@@ -89,13 +89,14 @@ class Comparison:
         """Put it on a page; see `compare_runs`."""
         path = Path(out)
         check_place(path)
-        texts = {figures.text_sha256 for figures in self.figures}
+        texts = {figures.text_sha256 for figures in self.figures} - {None}
         html = render(
             "compare.html.j2",
             title=" · ".join(self.names) if len(self.names) < 4 else f"{len(self.names)} runs",
             headlines=[report.headline(record) for record in self.records],
             figures=self.figures,
-            is_one_text=len(texts) == 1 and None not in texts,
+            is_one_text=len(texts) < 2,
+            are_finished=all(figures.is_finished for figures in self.figures),
             charts=[_chart("tokens", TOKENS, self.records), _chart("minutes", "minutes of updates", self.records)],
             settings=self.settings,
             max_new_tokens=report.MAX_NEW_TOKENS,
@@ -155,6 +156,7 @@ def _figures(name: str, record: Record) -> Figures:
         minutes=record.minutes,
         tokens_per_second=record.tokens_per_second,
         is_finished=record.final is not None,
+        text_sha256=record.text_sha256,
     )
     if found is None:
         return figures
@@ -163,7 +165,6 @@ def _figures(name: str, record: Record) -> Figures:
         figures,
         **{name: found.row[name] for name in measured},
         comparable=found.row.get("comparable", True),
-        text_sha256=found.row.get("text_sha256"),
     )
 
 
@@ -177,8 +178,8 @@ def _paired(records: list[Record], figures: list[Figures]) -> list[Figures]:
             paired.append(replace(found, why_no_difference=why))
             continue
         excess = (_likelihood(record).nats - first.nats) / math.log(2)  # bits of each story
-        difference = float(excess.sum() / first.bytes.sum())
-        paired.append(replace(found, difference=difference, difference_stderr=ratio_stderr(excess, first.bytes)))
+        difference, stderr = float(excess.sum() / first.bytes.sum()), ratio_stderr(excess, first.bytes)
+        paired.append(replace(found, difference_bits_per_byte=difference, difference_bits_per_byte_stderr=stderr))
     return paired
 
 
@@ -224,7 +225,7 @@ def _chart(name: str, label: str, records: list[Record]) -> str:
             if points:
                 axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4, linewidth=1.5)
             seen += [*training[places >= begin], *(bits for place, bits in points if place >= begin)]
-        for limit in {record.bits(record.limit) for record in records if record.limit is not None}:
+        for limit in {record.bits(limit) for record in records for limit in record.limits}:
             axes.axhline(limit, color=LIMIT, linestyle="--", linewidth=1.2)
             seen.append(limit)
         margin = 0.06 * (max(seen) - min(seen)) + 1e-3

@@ -30,11 +30,11 @@ def rounded(value: float | None, places: int = 3) -> str:
 def short(value: float) -> str:
     """A large number with three digits and its unit.
 
-    >>> short(2_164_928), short(9_748_799_000), short(991), short(24_100)
-    ('2.16M', '9.75B', '991', '24.1k')
+    >>> short(2_164_928), short(9_748_799_000), short(991), short(999_999)
+    ('2.16M', '9.75B', '991', '1M')
     """
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
+        if value >= 0.9995 * size:  # what three digits round up to it
             return f"{value / size:.3g}{unit}"
     return f"{value:.0f}"
 

@@ -141,20 +141,27 @@ class Record:
         return nats / (math.log(2) * self.bytes_per_token)
 
     @property
-    def limit(self) -> float | None:
-        """The exact limit in nats/token, where the text is the storybook's and all of it has been scored."""
+    def limits(self) -> list[float]:
+        """The exact limit in nats/token where the text is the storybook's and was scored to the end; else nothing."""
         if self.final is None or "limit_bits_per_byte" not in self.final:
-            return None
-        return self.final["limit_bits_per_byte"] * math.log(2) * self.bytes_per_token
+            return []
+        return [self.final["limit_bits_per_byte"] * math.log(2) * self.bytes_per_token]
 
     @cached_property
     def text_kind(self) -> str:
         """What it learnt from: the storybook, TinyStories by its name, or a text of the user's own."""
         manifest = self.data.manifest if self.data else {}
-        if self.limit is not None or "storybook" in manifest or self.run.origin.get("source") == STORYBOOK:
+        if self.limits or "storybook" in manifest or self.run.origin.get("source") == STORYBOOK:
             return STORYBOOK
         names = [*manifest.get("sources", ()), manifest.get("split", ""), self.run.origin.get("source", "")]
         return TINYSTORIES if any(TINYSTORIES in name.lower() for name in names) else OWN
+
+    @property
+    def text_sha256(self) -> str | None:
+        """Of the validation text; None where it was not scored to the end and the data is gone."""
+        if self.final is not None:
+            return self.final["text_sha256"]
+        return self.data.manifest["val"]["text_sha256"] if self.data else None
 
     @property
     def best(self) -> Row | None:

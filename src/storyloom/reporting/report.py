@@ -118,12 +118,12 @@ def _tell(record: Record, checkpoint: str) -> Sequence[Any]:
 
 def headline(record: Record) -> str:
     """What was trained on what, for how long, on which machine, in a sentence."""
-    start = record.starts[-1]
+    start, epochs = record.starts[-1], record.last["epoch"]
     where = f"the CPU with {_threads(start['threads'])}" if start["device"] == "cpu" else f"a {start['device']} device"
     how = f"in {start['precision']}" + (", the training step compiled" if start["compiled"] else "")
     return (
         f"A GPT of {short(start['parameters'])} parameters, trained on {text_of(record)}. "
-        f"It saw {short(record.last['tokens'])} tokens, {record.last['epoch']:.2g} epochs, "
+        f"It saw {short(record.last['tokens'])} tokens, {rounded(epochs, 1 if epochs < 10 else 0)} epochs, "
         f"in {_minutes(record.minutes)} on {where}, {how}."
     )
 
@@ -179,8 +179,7 @@ def scale(record: Record, checkpoint: str) -> list[Mark]:
     marks = [Mark("a guess that knows nothing", record.bits(record.uniform_loss), "ln(vocabulary)")]
     if found:
         marks.append(Mark(record.name, found.row["bits_per_byte"], "this run", is_ours=True))
-    if record.limit is not None:
-        marks.append(Mark("the exact limit", record.bits(record.limit), "of these stories"))
+    marks += [Mark("the exact limit", record.bits(limit), "of these stories") for limit in record.limits]
     if record.text_kind != STORYBOOK:
         marks += [
             Mark(

@@ -19,6 +19,7 @@ from storyloom.training.trainer import Trainer
 
 PROBE_SECONDS = 3.0
 PROBE_STEPS = 5
+COMPARING_SECONDS = 10.0  # compiled and eager updates in turns, until the last one
 PROBE_WARMUP = 10  # the first updates are slower: memory is still being laid out
 MEASURED_ROWS = 10_000  # at most so many, spread evenly, say how many tokens a row holds
 UNKNOWN_STEPS = 1_000_000  # while probing; decides nothing but the probe's learning rate
@@ -87,9 +88,14 @@ def split_batches(config: Config, data: Data, runtime: Runtime) -> Config:
 
 
 def _fastest_update(config: Config, data: Data, runtime: Runtime) -> float:
-    """Seconds of the fastest of a few updates; of large models only of one."""
+    """Seconds of an update, once one has been made."""
     trainer = Trainer(config.with_(train=config.train.with_(max_steps=UNKNOWN_STEPS)), data, runtime)
     trainer.update()  # memory is laid out
+    return _fastest(trainer)
+
+
+def _fastest(trainer: Trainer) -> float:
+    """Seconds of the fastest of a few updates, for the first are slower; of large models only of one."""
     seconds = [_seconds(trainer.update)]
     while len(seconds) < PROBE_STEPS and sum(seconds) < PROBE_SECONDS:
         seconds.append(_seconds(trainer.update))
@@ -123,8 +129,7 @@ def _is_long(trainer: Trainer, limits: list[int], minutes: float | None) -> bool
         return False
     if not limits:
         return True
-    seconds = [_seconds(trainer.update) for _ in range(PROBE_STEPS)]
-    return min(limits) * min(seconds) >= LONG_ENOUGH  # the first updates are slower: the fastest is nearest the truth
+    return min(limits) * _fastest(trainer) >= LONG_ENOUGH
 
 
 def _is_worth_compiling(eager: Trainer, config: Config, data: Data, runtime: Runtime) -> bool:
@@ -133,8 +138,11 @@ def _is_worth_compiling(eager: Trainer, config: Config, data: Data, runtime: Run
         compiled = _compiled(config, data, runtime)
     except ConfigError:
         return False
-    ratios = [_seconds(compiled.update) / _seconds(eager.update) for _ in range(2 * PROBE_STEPS)]
-    return median(ratios[PROBE_STEPS:]) <= WORTH_IT  # the first half warms both up
+    ratios: list[float] = []
+    started = time.perf_counter()
+    while len(ratios) < 2 * PROBE_STEPS and time.perf_counter() - started < COMPARING_SECONDS:
+        ratios.append(_seconds(compiled.update) / _seconds(eager.update))
+    return median(ratios[len(ratios) // 2 :]) <= WORTH_IT  # the first half warms both up
 
 
 def _compiled(config: Config, data: Data, runtime: Runtime) -> Trainer:
@@ -183,11 +191,14 @@ def _save_seconds(trainer: Trainer, scratch: Path) -> float:
 
 
 def _step_seconds(trainer: Trainer) -> float:
-    """The median time of an update, over a few seconds."""
+    """The median time of an update, over a few seconds; of a large model, whose update takes that long, of one."""
+    spent = 0.0
     for _ in range(PROBE_WARMUP):
-        trainer.update()
+        spent += _seconds(trainer.update)
+        if spent >= PROBE_SECONDS:
+            break
     times: list[float] = []
-    while len(times) < PROBE_STEPS or sum(times) < PROBE_SECONDS:
+    while not times or sum(times) < PROBE_SECONDS:
         times.append(_seconds(trainer.update))
     return median(times)
 
