@@ -17,10 +17,12 @@ A language model never sees a letter. It sees numbers, and what a number stands 
 made. Here you cut a story into characters, into bytes and into pieces that you learn yourself, hold your pieces
 against the library's, and find out why losses are best told in bits per byte.
 
-**To run this** on your own machine, in the project's folder: `pip install . jupyterlab`, then `jupyter lab
-notebooks`. **In Colab**, bring a copy of the project's folder there (upload it, or `git clone` your own copy), and
-run `%pip install PATH_OF_THAT_FOLDER` in a cell before the first one. **As a plain script**, `python
-notebooks/1_tokens.py` does the same and saves the pictures in a folder that it names.
+To run it:
+
+- **on your own machine**, in the project's folder: `pip install . jupyterlab`, then `jupyter lab notebooks`;
+- **in Colab**: bring a copy of the project's folder there (upload it, or `git clone` your own copy), and run
+  `%pip install PATH_OF_THAT_FOLDER` in a cell before the first one;
+- **as a plain script**: `python notebooks/1_tokens.py` saves its pictures in a folder that it names.
 """
 
 # %%
@@ -89,7 +91,7 @@ assert "ë" not in number  # Zoë cannot be told of
 ## Bytes
 
 A computer keeps text as bytes already, in UTF-8: one byte for an English letter, up to four for anything else that
-people write. There are 256 of them, and so any text at all can be spelled, Zoë's name and a smile included.
+people write. A byte has 256 values, and so 256 tokens can spell any text at all, Zoë's name and a smile included.
 """
 
 # %%
@@ -102,7 +104,8 @@ assert bytes([90, 111, 195, 171]).decode("utf-8") == "Zoë"
 ## Pieces: byte-pair encoding
 
 Start with bytes. Find the two neighbours that stand side by side most often, and make one new token of them. Do it
-again. After a few hundred times the frequent words are whole, and the rare ones can still be spelled.
+again. After a few hundred times the frequent words are whole, and the rare ones can still be spelled (Sennrich et
+al., 2016, arXiv 1508.07909).
 
 Two rules make this practical. The text is first cut into **words**, each with the space before it, and no token
 reaches across a cut: otherwise "the end" would become one token for no good reason. And where two pairs are equally

@@ -13,14 +13,17 @@
 """
 # 2. Attention by hand
 
-A word alone says little: who is *she*, and what was lost? Attention is how each token looks back and gathers what it
-needs from those before it. Here you compute it with loops, hold it against storyloom's and PyTorch's, break it in the
-way in which it is most often broken, and look at what a small model learns to look at.
+A word alone says little: who is *she*, and what was lost? Attention (Vaswani et al., 2017, arXiv 1706.03762) is how
+each token looks back and gathers what it needs from those before it. Here you compute it with loops, hold it against
+storyloom's and PyTorch's, break it in the way in which it is most often broken, and look at what a small model learns
+to look at.
 
-**To run this** on your own machine, in the project's folder: `pip install . jupyterlab`, then `jupyter lab
-notebooks`. **In Colab**, bring a copy of the project's folder there (upload it, or `git clone` your own copy), and
-run `%pip install PATH_OF_THAT_FOLDER` in a cell before the first one. **As a plain script**, `python
-notebooks/2_attention.py` does the same and saves the pictures in a folder that it names.
+To run it:
+
+- **on your own machine**, in the project's folder: `pip install . jupyterlab`, then `jupyter lab notebooks`;
+- **in Colab**: bring a copy of the project's folder there (upload it, or `git clone` your own copy), and run
+  `%pip install PATH_OF_THAT_FOLDER` in a cell before the first one;
+- **as a plain script**: `python notebooks/2_attention.py` saves its pictures in a folder that it names.
 """
 
 # %%
@@ -282,10 +285,11 @@ assert_close(heads_by_hand(x[order])[-1], heads_by_hand(x)[-1])
 
 # %% [markdown]
 """
-**Rotary positions** (RoPE) mend it. The D features of queries and keys are taken in pairs, each pair as an arrow in
-the plane, and turned by an angle that grows with the place: the first pair by 1 radian a place, later ones more and
-more slowly. A score compares two arrows, and so only the **difference** of their turns counts: how far apart the two
-tokens are, not where in the story they stand. As complex numbers, turning is one product.
+**Rotary positions** (RoPE; Su et al., 2021, arXiv 2104.09864) mend it. The D features of queries and keys are taken
+in pairs, each pair as an arrow in the plane, and turned by an angle that grows with the place: the first pair by 1
+radian a place, later ones more and more slowly. A score compares two arrows, and so only the **difference** of their
+turns counts: how far apart the two tokens are, not where in the story they stand. As complex numbers, turning is one
+product.
 """
 
 # %%
@@ -308,6 +312,10 @@ table = queries @ keys.T
 for distance in range(PLACES):
     along = table.diagonal(-distance)  # all pairs of tokens that are so far apart
     assert_close(along, along[:1].expand_as(along), rtol=1e-4, atol=1e-4)
+
+turning = CausalSelfAttention(config, RoPE(config), layer=0).double()
+turning.load_state_dict(layer.state_dict())
+assert not torch.allclose(turning(x[order][None])[0, -1], turning(x[None])[0, -1])  # now the order counts
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4))
 for pair, colour in ((0, BLUE), (1, ORANGE)):
@@ -344,7 +352,7 @@ settings = ["model.n_layer=2", "train.max_steps=100", "train.batch_size=8", "tra
 settings += ["train.eval_stories=10", "train.threads=1", "train.compile=false"]  # small models gain little from more
 with torch.enable_grad():
     run = storyloom.train(data, out=WORK / "run", preset="tiny", settings=settings, progress=False)
-model, tokenizer = run.load_model(), run.tokenizer
+model, tokenizer = run.load_model().cpu(), run.tokenizer
 
 text = "Once there was a kind girl named Mia. Mia loved red kites. One day, Mia took her red kite to the park."
 ids = [tokenizer.eot, *tokenizer.encode(text)]
@@ -376,7 +384,7 @@ for number, heads in enumerate(looks, start=1):
 
 # %% [markdown]
 """
-Each head looks in a way of its own; the printed figures say how far back. **Try it**: train ten times as long,
-and look for a head which, at the second "Mia", looks at what came after the first one. Copying names is the hardest
-thing that the storybook asks for, and such heads are how a model does it.
+Each head looks in a way of its own; the printed figures say how far back. **Try it**: train ten times as long, and
+look for a head which, at the second "Mia", looks at what came after the first one. Such induction heads are how a
+model copies names (Olsson et al., 2022, arXiv 2209.11895).
 """

@@ -17,10 +17,12 @@ A model that knows nothing takes every token for equally likely. Here one learns
 less than half a minute, and you see from the first update on how far there is to go: the storybook knows the
 probability of every story it tells, and so the best possible loss is known, too.
 
-**To run this** on your own machine, in the project's folder: `pip install . jupyterlab`, then `jupyter lab
-notebooks`. **In Colab**, bring a copy of the project's folder there (upload it, or `git clone` your own copy), and
-run `%pip install PATH_OF_THAT_FOLDER` in a cell before the first one. **As a plain script**, `python
-notebooks/3_training.py` does the same and saves the pictures in a folder that it names.
+To run it:
+
+- **on your own machine**, in the project's folder: `pip install . jupyterlab`, then `jupyter lab notebooks`;
+- **in Colab**: bring a copy of the project's folder there (upload it, or `git clone` your own copy), and run
+  `%pip install PATH_OF_THAT_FOLDER` in a cell before the first one;
+- **as a plain script**: `python notebooks/3_training.py` saves its pictures in a folder that it names.
 """
 
 # %%
@@ -273,12 +275,13 @@ read held-out stories, and compare its surprise at names that stood in the story
 """
 
 # %%
+model = teller.model.cpu()
 NAMES = {story.facts.hero for story in storybook.stories(seed=0, count=500)}
 nats: dict[bool, list[float]] = {True: [], False: []}
 for text in texts:
     ids = torch.from_numpy(text)
     with torch.inference_mode():
-        surprises = F.cross_entropy(teller.model(ids[None, :-1])[0], ids[1:], reduction="none").tolist()
+        surprises = F.cross_entropy(model(ids[None, :-1])[0], ids[1:], reduction="none").tolist()
     told_before = set()
     for token, surprise in zip(ids[1:].tolist(), surprises, strict=True):
         word = data.tokenizer.decode([token]).strip()

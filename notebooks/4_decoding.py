@@ -17,10 +17,12 @@ A model does not write. It says how likely each token is as the next one, and th
 likeliest? Then every story is the same. By pure chance? Then sooner or later comes nonsense. Here you write each way
 of choosing in a few lines, hold it against storyloom's, and let all of them tell.
 
-**To run this** on your own machine, in the project's folder: `pip install . jupyterlab`, then `jupyter lab
-notebooks`. **In Colab**, bring a copy of the project's folder there (upload it, or `git clone` your own copy), and
-run `%pip install PATH_OF_THAT_FOLDER` in a cell before the first one. **As a plain script**, `python
-notebooks/4_decoding.py` does the same and saves the pictures in a folder that it names.
+To run it:
+
+- **on your own machine**, in the project's folder: `pip install . jupyterlab`, then `jupyter lab notebooks`;
+- **in Colab**: bring a copy of the project's folder there (upload it, or `git clone` your own copy), and run
+  `%pip install PATH_OF_THAT_FOLDER` in a cell before the first one;
+- **as a plain script**: `python notebooks/4_decoding.py` saves its pictures in a folder that it names.
 """
 
 # %%
@@ -69,7 +71,7 @@ settings = ["train.max_steps=140", "train.batch_size=8", "train.warmup_steps=10"
 settings += ["train.eval_stories=10", "train.threads=1", "train.compile=false"]
 run = storyloom.train(data, out=WORK / "run", preset="tiny", settings=settings, progress=False)
 teller = storyloom.load(run.path)
-model, tokenizer = teller.model, teller.tokenizer
+model, tokenizer = teller.model.cpu(), teller.tokenizer
 EOT, V = tokenizer.eot, tokenizer.vocab_size
 torch.set_grad_enabled(False)
 
@@ -134,9 +136,9 @@ At temperature 1 the model is taken at its word. But hundreds of tokens that are
 impossible at all, and one of them is enough to spoil a story. So the tail is cut off before drawing. Three ways to
 say where:
 
-- **top-k**: keep the k likeliest.
-- **top-p**: keep the likeliest until together they have probability p.
-- **min-p**: keep what is at least a given share as likely as the likeliest one.
+- **top-k**: keep the k likeliest (Fan et al., 2018, arXiv 1805.04833).
+- **top-p**: keep the likeliest until together they have probability p (Holtzman et al., 2019, arXiv 1904.09751).
+- **min-p**: keep what is at least a given share as likely as the likeliest one (Nguyen et al., 2024, arXiv 2407.01082).
 
 What is left is divided by its sum, so that it makes 1 again.
 """
@@ -243,9 +245,9 @@ for i in likeliest[:4]:
 """
 ## Looking ahead: beam search
 
-Greedy takes the best next token, and may find itself where nothing good can follow. **Beam search** follows several
-beginnings at once: extend each by every token, keep the few that are likeliest as a whole, and so on. There is no
-chance in it.
+Greedy takes the best next token, and may find itself where nothing good can follow. **Beam search** (for such models
+Sutskever et al., 2014, arXiv 1409.3215) follows several beginnings at once: extend each by every token, keep the few
+that are likeliest as a whole, and so on. There is no chance in it.
 """
 
 # %%
@@ -312,7 +314,7 @@ show("strategies")
 # %% [markdown]
 """
 The four stories of beam search surprise the model less than those of pure chance, and are nearly one and the same: a
-search for the likeliest story finds it, and little besides. (Mind the point of greedy: one story alone has no
+search for likely stories finds one, and its nearest neighbours. (Mind the point of greedy: one story alone has no
 other to be like.) And now read them. The grammar reads along, and says how far it can follow.
 """
 
