@@ -32,8 +32,8 @@ def test_json_is_one_object(command, tmp_path, workspace):
     first, second = found["runs"]
     assert (first["name"], second["name"]) == ("R", "[b]twin")
     assert first["bits_per_byte"] == storyloom.evaluate(workspace / "R")["bits_per_byte"]
-    assert second["difference"] == pytest.approx(0, abs=1e-12)
-    assert second["difference_stderr"] == pytest.approx(0, abs=1e-12)
+    assert second["difference_bits_per_byte"] == pytest.approx(0, abs=1e-12)
+    assert second["difference_bits_per_byte_stderr"] == pytest.approx(0, abs=1e-12)
     assert found["settings"] == {}
 
 

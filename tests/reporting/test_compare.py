@@ -46,8 +46,8 @@ def test_the_page_has_both_runs_figures(compared, finished, other, tmp_path):
 def test_the_difference_is_of_the_same_stories(compared, finished, other):
     """From each story's own nats: the mean difference is that of the losses, its error that of the differences."""
     first, second = compared.figures
-    assert (first.difference, first.why_no_difference) == (None, None)
-    assert second.difference == pytest.approx(second.bits_per_byte - first.bits_per_byte)
+    assert (first.difference_bits_per_byte, first.why_no_difference) == (None, None)
+    assert second.difference_bits_per_byte == pytest.approx(second.bits_per_byte - first.bits_per_byte)
     runs = [Record(run) for run in (finished, other)]
     nats, sizes = [], []
     for record in runs:
@@ -58,8 +58,8 @@ def test_the_difference_is_of_the_same_stories(compared, finished, other):
     rng = np.random.default_rng(11)
     drawn = rng.integers(len(bits), size=(4001, len(bits)))  # the bootstrap's own way to the standard error
     ratios = bits[drawn].sum(axis=1) / np.array(sizes)[drawn].sum(axis=1)
-    assert second.difference_stderr == pytest.approx(ratios.std(), rel=0.25)
-    assert second.difference_stderr < first.bits_per_byte_stderr + second.bits_per_byte_stderr
+    assert second.difference_bits_per_byte_stderr == pytest.approx(ratios.std(), rel=0.25)
+    assert second.difference_bits_per_byte_stderr < first.bits_per_byte_stderr + second.bits_per_byte_stderr
 
 
 def test_only_what_differs_is_listed(compared):
@@ -72,7 +72,7 @@ def test_runs_on_other_texts_have_no_difference(finished, tmp_path):
     data = storyloom.prepare(tmp_path / "my.txt", out=tmp_path / "D", vocab_size=263)
     elsewhere = train(data, tmp_path / "elsewhere", "train.max_steps=2")
     comparison = Comparison([finished, elsewhere])
-    assert comparison.figures[1].difference is None
+    assert comparison.figures[1].difference_bits_per_byte is None
     assert comparison.figures[1].why_no_difference == "measured on different texts"
     page = Page(comparison.write(tmp_path / "c.html"))
     assert "Measured on different texts." in page.text["figures"]
@@ -85,6 +85,8 @@ def test_unfinished_runs_are_shown_as_far_as_they_are(make_record, tmp_path):
     assert comparison.figures[0].bits_per_byte == pytest.approx(scored(3.5)["bits_per_byte"])
     assert (comparison.figures[1].bits_per_byte, comparison.figures[1].why_no_difference) == (None, "not finished")
     page = Page(comparison.write(tmp_path / "c.html"))
+    assert "Not all are finished." in page.text["figures"]
+    assert "different texts" not in page.html
     assert page.text["stories"].count("No checkpoint has been saved yet") == 2
 
 

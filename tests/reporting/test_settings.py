@@ -1,0 +1,83 @@
+import shlex
+
+import pytest
+
+import storyloom
+from storyloom.cli import main
+from storyloom.config import Config
+from storyloom.data import Data
+from storyloom.reporting.record import Record
+from storyloom.reporting.settings import commands, differences, settings_of
+
+from .runs import train
+
+
+def test_every_setting_is_there_once_with_its_default_and_meaning():
+    settings = settings_of(Config().with_(train=Config().train.with_(grad_clip=None, seed=7)))
+    names = [setting.name for setting in settings]
+    fields = [f"{group}.{name}" for group, values in Config() for name in type(values).model_fields]
+    assert names == fields
+    assert all(setting.meaning for setting in settings)
+    changed = {setting.name: (setting.value, setting.default) for setting in settings if not setting.is_default}
+    assert changed == {"train.grad_clip": ("none", "1"), "train.seed": ("7", "1337")}
+
+
+def test_runs_differ_in_settings_and_in_what_was_asked(make_record):
+    records = [
+        make_record([4.0], name="a", origin={"preset": "tiny", "minutes": 2.0}),
+        make_record([4.0], name="b", origin={"preset": "laptop"}, learning_rate=0.004),
+    ]
+    assert differences(records) == {
+        "preset": ["tiny", "laptop"],
+        "minutes": ["2", "none"],
+        "train.learning_rate": ["0.001", "0.004"],
+    }
+
+
+def test_the_run_is_asked_for_as_it_was(make_record):
+    origin = {"preset": "tiny", "minutes": 2.5, "settings": ["train.seed=7", "model.norm=rmsnorm"], "init": "/a run"}
+    typed = dict(commands(make_record([4.0], origin=origin)))
+    assert typed["the run"].endswith(
+        "--preset tiny --minutes 2.5 --init '/a run' --set train.seed=7 --set model.norm=rmsnorm"
+    )
+
+
+def test_a_source_is_named_where_the_run_prepared_it_itself(make_record):
+    typed = dict(commands(make_record([4.0], origin={"data": "data", "source": "my text.txt", "preset": "tiny"})))
+    assert typed["the run"] == "storyloom train --data 'my text.txt' --out RUN --preset tiny"
+    assert not any("storyloom prepare" in line for line in typed.values())
+
+
+def test_a_configuration_of_the_users_own_is_the_runs(make_record):
+    record = make_record([4.0], origin={"config_sha256": "abc"})
+    assert dict(commands(record))["the run"].endswith(f"--config {record.run.path}/config.toml")
+
+
+def test_only_an_unfinished_run_can_be_gone_on_with(make_record, finished):
+    assert "going on with it" in dict(commands(make_record([4.0])))
+    assert "going on with it" not in dict(commands(Record(finished)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"vocab_size": 263, "val_fraction": 0.25},
+        {"tokenizer": "char", "val": "held out.txt"},
+        {"vocab_size": 269, "clean": True, "limit_mb": 0.002},
+    ],
+    ids=str,
+)
+def test_the_data_can_be_made_again_by_its_command(tmp_path, monkeypatch, capsys, options):
+    """Typed where the texts lie, it makes the very same data: their manifests have one fingerprint."""
+    stories = [f"In year {i}  a cat met {i * i} dogs." for i in range(97)]
+    (tmp_path / "a.txt").write_text("\n<|endoftext|>\n".join(stories), encoding="utf-8")
+    (tmp_path / "held out.txt").write_text("In year 7 a cat met 11 dogs. The end", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    data = storyloom.prepare("a.txt", out="D", **options)
+    record = Record(train(data, tmp_path / "R", "train.max_steps=2", "train.eval_stories=1"))
+    line = dict(commands(record))["the data, where its texts lie"]
+    (tmp_path / "D").rename(tmp_path / "kept")
+    with pytest.raises(SystemExit) as stop:
+        main(shlex.split(line)[1:])
+    assert stop.value.code == 0, capsys.readouterr().err
+    assert Data("D").fingerprint == data.fingerprint
