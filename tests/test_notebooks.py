@@ -1,6 +1,5 @@
 """The notebooks run from the first cell to the last, and each says the same as the script it is kept as."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-SECONDS = 240  # a cell that hangs ends there; the longest trains for half a minute where nothing else runs
+SECONDS = 240  # a cell that hangs ends there
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def test_there_are_four_and_each_has_its_script():
 
 def test_a_script_runs_without_a_notebook_and_saves_its_pictures(place):
     done = subprocess.run(
-        [sys.executable, FOLDER / "1_tokens.py"], cwd=place, env=os.environ, capture_output=True, text=True, check=False
+        [sys.executable, FOLDER / "1_tokens.py"], cwd=place, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert len(list(place.glob("storyloom-*/*.png"))) == 2
