@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint test-slow docs peers calibrate ablate cost systems clean
+.PHONY: help demo test lint test-slow docs notebooks peers calibrate ablate cost systems clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ test-slow: $(INSTALLED)  ## the tests that take minutes: killed runs, calibratio
 
 docs: $(INSTALLED)  ## write the pages that follow from the code
 	$(BIN)/python docs/generate.py
+
+notebooks: $(INSTALLED)  ## make notebooks/*.ipynb anew from their scripts
+	$(BIN)/jupytext --update --to ipynb notebooks/*.py
 
 peers: $(INSTALLED)  ## install what `storyloom bench` compares with
 	$(BIN)/pip install --quiet --constraint constraints.txt transformers
