@@ -46,7 +46,7 @@ def test_a_falling_loss_is_seen(make_record):
 @pytest.mark.parametrize(
     ("evaluations", "words"),
     [
-        ([(150, 3.5), (200, 3.25)], "Validation fell as well, by 0.250"),
+        ([(150, 3.5), (200, 3.25)], "Validation fell by 0.250"),
         ([(150, 3.25), (200, 3.5)], "Validation did not: it rose by 0.250"),
     ],
 )

@@ -86,3 +86,9 @@ def test_data_that_is_another_by_now_is_not_the_runs(tmp_path):
     manifest = tmp_path / "D" / "manifest.json"
     manifest.write_text(manifest.read_text(encoding="utf-8") + " ", encoding="utf-8")
     assert Record(run).data is None
+
+
+def test_the_training_loss_at_a_step_looks_back_only(make_record):
+    """Of 150 updates the window is 3; at the end a running mean's window would have shrunk to one update."""
+    record = make_record([float(step) for step in range(1, 151)])
+    assert [record.training_loss_at(step) for step in (1, 2, 100, 150)] == [1.0, 1.5, 99.0, 149.0]

@@ -92,9 +92,7 @@ def _as_validation_has_it(record: Record) -> str:
         return ""
     change = record.evaluations[-1]["nats_per_token"] - record.evaluations[-2]["nats_per_token"]
     if change < 0:
-        return (
-            f"Validation fell as well, by {-change:.3f} between the last two evaluations: a longer run would go lower."
-        )
+        return f"Validation fell by {-change:.3f} between the last two evaluations: a longer run would likely go lower."
     return f"Validation did not: it rose by {change:.3f} between the last two evaluations."
 
 
@@ -103,7 +101,7 @@ def generalisation(record: Record) -> Finding | None:
     if not record.evaluations:
         return None
     row = record.evaluations[-1]
-    validation, training = row["nats_per_token"], record.smoothed_at(row["step"])
+    validation, training = row["nats_per_token"], record.training_loss_at(row["step"])
     gap = validation - training
     side = "above" if gap >= 0 else "below"
     figures = (

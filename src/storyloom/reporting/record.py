@@ -93,9 +93,10 @@ class Record:
         """Where in `train` the update of a step stands."""
         return self._index[step]
 
-    def smoothed_at(self, step: int) -> float:
-        """The running mean of the training loss at `step`, nats/token."""
-        return float(self.smoothed[self.index_of(step)])
+    def training_loss_at(self, step: int) -> float:
+        """The mean training loss of the window of updates that ends with `step`, nats/token."""
+        end = self.index_of(step) + 1
+        return float(self.column("loss")[max(0, end - window_of(len(self.train))) : end].mean())
 
     @cached_property
     def _index(self) -> dict[int, int]:

@@ -12,7 +12,7 @@ from storyloom.generation import load
 from storyloom.reporting import charts
 from storyloom.reporting.diagnosis import diagnose
 from storyloom.reporting.page import check_place, megabytes, render, rounded, short, write_page
-from storyloom.reporting.record import STORYBOOK, Measured, Record
+from storyloom.reporting.record import STORYBOOK, TINYSTORIES, Measured, Record
 from storyloom.reporting.references import TINYSTORIES_LOSSES
 from storyloom.reporting.settings import commands, settings_of
 from storyloom.runtime import Run
@@ -30,7 +30,7 @@ class Frame:
     step: int
     tokens: int
     loss: float
-    """The running mean of the training loss, nats/token."""
+    """The mean of the latest training losses, nats/token."""
     story: str
 
 
@@ -154,7 +154,12 @@ def tiles(record: Record, checkpoint: str) -> list[Tile]:
     found = record.measured(checkpoint)
     speed = Tile("tokens/s", f"{record.tokens_per_second:,.0f}", "of training, without evaluations")
     if found is None:
-        return [Tile("training loss", f"{record.smoothed[-1]:.3f}", "nats/token, not evaluated yet"), speed]
+        return [
+            Tile(
+                "training loss", f"{record.training_loss_at(record.last['step']):.3f}", "nats/token, not evaluated yet"
+            ),
+            speed,
+        ]
     row = found.row
     of_what = f"{row['stories']:,} validation stories, {_weights(found, checkpoint)}"
     if not row.get("comparable", True):
@@ -176,7 +181,9 @@ def _weights(found: Measured, checkpoint: str) -> str:
 def scale(record: Record, checkpoint: str) -> list[Mark]:
     """This run among other losses in bits/byte, the highest first: published ones of TinyStories, limit, guess."""
     found = record.measured(checkpoint)
-    marks = [Mark("a guess that knows nothing", record.bits(record.uniform_loss), "ln(vocabulary)")]
+    marks = []
+    if record.text_kind != TINYSTORIES:  # there the others' losses are yardstick enough
+        marks.append(Mark("a guess that knows nothing", record.bits(record.uniform_loss), "ln(vocabulary)"))
     if found:
         marks.append(Mark(record.name, found.row["bits_per_byte"], "this run", is_ours=True))
     marks += [Mark("the exact limit", record.bits(limit), "of these stories") for limit in record.limits]
@@ -198,5 +205,6 @@ def film(record: Record, most: int = FRAMES) -> list[Frame]:
     samples, count = record.samples, len(record.samples)
     kept = samples if count <= most else [samples[i * (count - 1) // (most - 1)] for i in range(most)]
     return [
-        Frame(row["step"], record.tokens_at(row["step"]), record.smoothed_at(row["step"]), row["story"]) for row in kept
+        Frame(row["step"], record.tokens_at(row["step"]), record.training_loss_at(row["step"]), row["story"])
+        for row in kept
     ]
