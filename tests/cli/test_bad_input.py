@@ -272,7 +272,7 @@ BAD = {
     # compare
     "compare": ["Missing argument 'RUN", "see `storyloom compare --help`"],
     "compare R": ["2 to 8 runs, got 1", "storyloom report"],
-    "compare R R": ["R is named twice", "leave it out"],
+    "compare R R": ["R is named twice", "name each one once"],
     "compare R ./R": ["R is named twice"],
     "compare R nope": ["nope does not exist"],
     "compare R D": ["D is no run folder"],

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 import storyloom
+from storyloom.reporting import report
 
 from .runs import rewrite
 
@@ -42,10 +43,12 @@ def pages(finished, tmp_path_factory):
     run = shutil.copytree(finished, folder / ("a-run-with-a-name-that-is-too-long-for-a-phone-" * 2))
     rewrite(run, "samples.jsonl", story="<script>document.body.remove()</script>" + "w" * 499)
     twin = shutil.copytree(run, folder / "twin")
-    return [
-        storyloom.write_report(run, out=folder / "report.html"),
-        storyloom.compare_runs([run, twin], folder / "compare.html"),
-    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "MAX_NEW_TOKENS", 41)
+        return [
+            storyloom.write_report(run, out=folder / "report.html"),
+            storyloom.compare_runs([run, twin], folder / "compare.html"),
+        ]
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["report", "compare"])

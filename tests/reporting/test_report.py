@@ -14,7 +14,7 @@ from storyloom.reporting.references import TINYSTORIES_LOSSES
 from storyloom.training.metrics import read_rows
 
 from .pages import Page, is_self_contained
-from .runs import BYTES_PER_TOKEN, TOKENS, rewrite, scored
+from .runs import BYTES_PER_TOKEN, TOKENS, rewrite, scored, train
 
 NASTY = 'A [red]cat[/red] & a <b>dog</b> said "</p><script>alert(1)</script>" {{ 7 * 7 }}.'
 
@@ -189,6 +189,15 @@ def test_a_film_keeps_the_first_and_the_last_frame(make_record):
     assert [frame.tokens for frame in frames] == [TOKENS * frame.step for frame in frames]
     gaps = {after.step - before.step for before, after in pairwise(frames)}
     assert max(gaps) - min(gaps) <= 1
+
+
+def test_of_many_files_the_first_are_named(tmp_path):
+    for number in range(7):
+        stories = [f"In year {i} a cat met {i * number} dogs." for i in range(31)]
+        (tmp_path / f"{number}.txt").write_text("\n<|endoftext|>\n".join(stories), encoding="utf-8")
+    data = storyloom.prepare(*sorted(tmp_path.glob("*.txt")), out=tmp_path / "D", tokenizer="char")
+    record = Record(train(data, tmp_path / "R", "train.max_steps=2", "train.eval_stories=1"))
+    assert report.text_of(record).startswith("0.txt, 1.txt, 2.txt and 4 more (")
 
 
 def test_a_loss_that_cannot_be_compared_says_so(make_record):

@@ -135,7 +135,7 @@ def _check(paths: list[Path]) -> None:
     resolved = [path.resolve() for path in paths]
     for number, path in enumerate(paths):
         if resolved[number] in resolved[:number]:
-            raise ConfigError(f"{path} is named twice: a run is compared with others, so leave it out once")
+            raise ConfigError(f"{path} is named twice: a comparison is of different runs, so name each one once")
 
 
 def _names(paths: list[Path]) -> list[str]:
@@ -161,22 +161,19 @@ def _figures(name: str, record: Record) -> Figures:
     if found is None:
         return figures
     measured = ("nats_per_token", "perplexity", "bits_per_byte", "bits_per_byte_stderr", "stories")
-    return replace(
-        figures,
-        **{name: found.row[name] for name in measured},
-        comparable=found.row.get("comparable", True),
-    )
+    values = {name: found.row[name] for name in measured}
+    return replace(figures, **values, comparable=found.row.get("comparable", True))
 
 
 def _paired(records: list[Record], figures: list[Figures]) -> list[Figures]:
     """With the difference of each run to the first one, or the reason why there is none."""
-    reasons = [_why_not(figures[0], records[0], *pair) for pair in zip(figures, records, strict=True)]
-    first = None if all(reasons[1:]) else _likelihood(records[0])
-    paired = figures[:1]
-    for found, record, why in zip(figures[1:], records[1:], reasons[1:], strict=True):
-        if why or first is None:
+    first, paired = None, figures[:1]
+    for found, record in zip(figures[1:], records[1:], strict=True):
+        why = _why_not(figures[0], records[0], found, record)
+        if why:
             paired.append(replace(found, why_no_difference=why))
             continue
+        first = first or _likelihood(records[0])
         excess = (_likelihood(record).nats - first.nats) / math.log(2)  # bits of each story
         difference, stderr = float(excess.sum() / first.bytes.sum()), ratio_stderr(excess, first.bytes)
         paired.append(replace(found, difference_bits_per_byte=difference, difference_bits_per_byte_stderr=stderr))

@@ -47,8 +47,8 @@ class Record:
     def __init__(self, run: Run | str | os.PathLike[str]) -> None:
         self.run = run if isinstance(run, Run) else Run(run)
         rows = read_rows(self.run.path / "metrics.jsonl")
-        self.starts, self.train, self.evaluations, finals, self.notes = (
-            [row for row in rows if row["kind"] == kind] for kind in ("start", "train", "eval", "final", "note")
+        self.starts, self.train, self.evaluations, finals = (
+            [row for row in rows if row["kind"] == kind] for kind in ("start", "train", "eval", "final")
         )
         if not self.train:
             raise RunError(f"{self.run.path} has no metrics to draw yet: let it train for a step")

@@ -21,6 +21,7 @@ from storyloom.runtime.run import CHECKPOINTS
 REPORT = "report.html"
 MAX_NEW_TOKENS = 200  # of each strategy's story
 FRAMES = 24  # of the film at most
+MOST_NAMES = 3  # of the files that the text came from
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,11 @@ def text_of(record: Record) -> str:
     """The training text, with its size where the data is still there."""
     if record.data is None:
         return "a text that is no longer where it was"
-    manifest = record.data.manifest
-    train = manifest["train"]
+    names = [Path(source).name for source in record.data.manifest["sources"]]
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    train = record.data.manifest["train"]
     return (
-        f"{', '.join(Path(source).name for source in manifest['sources'])} ({train['stories']:,} stories, "
+        f"{', '.join(names[:MOST_NAMES])}{more} ({train['stories']:,} stories, "
         f"{megabytes(train['bytes'])}, {short(train['tokens'])} tokens of a vocabulary of "
         f"{record.config.model.vocab_size:,})"
     )
