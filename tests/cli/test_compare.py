@@ -11,14 +11,14 @@ def test_the_table_and_the_page(command, tmp_path, workspace):
     outcome = command("compare", "R", "R-char", "--out", out)
     assert outcome.status == 0
     head, first, second, reason, page = outcome.out.splitlines()
-    assert head.split()[:2] == ["run", "bits/byte"]
+    assert head.split() == ["run", "bits/byte", "difference", "tokens", "minutes"]
     for line, run in ((first, "R"), (second, "R-char")):
         figures = storyloom.evaluate(workspace / run)
         name, loss, sign, stderr, *_ = line.split()
         assert (name, sign) == (run, "+-")
         assert loss == f"{figures['bits_per_byte']:.4f}"
         assert stderr == f"{figures['bits_per_byte_stderr']:.4f}"
-    assert reason == "R-char has no difference to the first: measured on different texts"
+    assert reason == "R-char cannot be held against the first run: measured on different texts"
     assert page == f"page: {out}"
     assert out.is_file()
 

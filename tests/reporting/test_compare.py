@@ -105,11 +105,13 @@ def test_a_loss_that_cannot_be_compared_is_not(make_record):
     assert (second.comparable, second.why_no_difference) == (False, "not comparable")
 
 
-def test_names_are_the_folders_own_unless_two_are_alike(make_record, tmp_path):
-    (tmp_path / "x").mkdir()
-    paths = [make_record([4.0], name=name).run.path for name in ("a", "b", "x/a")]
+def test_names_are_the_folders_own_with_as_many_parents_as_tell_them_apart(make_record, tmp_path):
+    for name in ("x", "y", "x/a", "y/a"):
+        (tmp_path / name).mkdir()
+    paths = [make_record([4.0], name=name).run.path for name in ("a", "b", "x/b", "x/a/c", "y/a/c")]
     assert Comparison(paths[:2]).names == ["a", "b"]
-    assert Comparison(paths).names == [str(path) for path in paths]
+    assert Comparison(paths[:3]).names == [f"{tmp_path.name}/a", f"{tmp_path.name}/b", "x/b"]
+    assert Comparison(paths[3:]).names == ["x/a/c", "y/a/c"]
 
 
 def test_eight_runs_have_eight_colours(make_record, tmp_path):

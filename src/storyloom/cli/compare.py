@@ -37,23 +37,22 @@ def compare(
 
 
 def _print_figures(compared: list[Figures]) -> None:
-    """A line for each run; the names as they are, brackets too."""
+    """A line for each run, and why one has no difference to the first; the names as they are, brackets too."""
     table = Table("run", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for head in ("bits/byte", "against the first", "nats/token", "tokens", "minutes"):
-        table.add_column(head, justify="right")
+    for head in ("bits/byte", "difference", "tokens", "minutes"):
+        table.add_column(head, justify="right", no_wrap=True)
     for each in compared:
         table.add_row(
             Text(each.name),
             _with_stderr(each.bits_per_byte, each.bits_per_byte_stderr, ".4f"),
             _with_stderr(each.difference_bits_per_byte, each.difference_bits_per_byte_stderr, "+.4f"),
-            "-" if each.nats_per_token is None else f"{each.nats_per_token:.4f}",
             f"{each.tokens:,}",
             f"{each.minutes:.1f}",
         )
     Console(file=sys.stdout).print(table)
     for each in compared:
         if each.why_no_difference:
-            sys.stdout.write(f"{each.name} has no difference to the first: {each.why_no_difference}\n")
+            sys.stdout.write(f"{each.name} cannot be held against the first run: {each.why_no_difference}\n")
 
 
 def _with_stderr(value: float | None, stderr: float | None, form: str) -> str:

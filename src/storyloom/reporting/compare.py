@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from storyloom.evaluation.likelihood import Likelihood, ratio_stderr
 from storyloom.generation import load
 from storyloom.model import count_parameters
 from storyloom.reporting import report
-from storyloom.reporting.charts import LIMIT, MARKERS, RUNS, TOKENS, draw
+from storyloom.reporting.charts import MARKERS, MUTED, RUNS, TOKENS, draw
 from storyloom.reporting.curves import thin
 from storyloom.reporting.page import check_place, render, write_page
 from storyloom.reporting.record import Record
@@ -98,6 +99,7 @@ class Comparison:
             is_one_text=len(texts) < 2,
             are_finished=all(figures.is_finished for figures in self.figures),
             charts=[_chart("tokens", TOKENS, self.records), _chart("minutes", "minutes of updates", self.records)],
+            have_limit=any(record.limits for record in self.records),
             settings=self.settings,
             max_new_tokens=report.MAX_NEW_TOKENS,
             stories=[_story(record.run) for record in self.records],
@@ -139,9 +141,10 @@ def _check(paths: list[Path]) -> None:
 
 
 def _names(paths: list[Path]) -> list[str]:
-    """The folders' own names, or where two are alike the paths as they were given."""
-    names = [path.resolve().name for path in paths]
-    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+    """The folders' own names, with as many of their parents' as tell them apart."""
+    parts = [path.resolve().parts for path in paths]
+    depth = next(depth for depth in count(1) if len({each[-depth:] for each in parts}) == len(parts))
+    return [Path(*each[-depth:]).as_posix() for each in parts]
 
 
 def _figures(name: str, record: Record) -> Figures:
@@ -223,7 +226,7 @@ def _chart(name: str, label: str, records: list[Record]) -> str:
                 axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4, linewidth=1.5)
             seen += [*training[places >= begin], *(bits for place, bits in points if place >= begin)]
         for limit in {record.bits(limit) for record in records for limit in record.limits}:
-            axes.axhline(limit, color=LIMIT, linestyle="--", linewidth=1.2)
+            axes.axhline(limit, color=MUTED, linestyle="--", linewidth=1.2)
             seen.append(limit)
         margin = 0.06 * (max(seen) - min(seen)) + 1e-3
         axes.set_xlim(begin, 1.02 * max(float(places[-1]) for places in spans))

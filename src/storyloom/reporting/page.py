@@ -21,10 +21,10 @@ HEAD = 1000  # bytes in which it stands
 def rounded(value: float | None, places: int = 3) -> str:
     """A figure to so many places; a dash where there is too little text for it.
 
-    >>> rounded(0.78513, 3), rounded(None), rounded(float("nan"))
-    ('0.785', '–', '–')
+    >>> rounded(1411.5113), rounded(0.78513, 2), rounded(None), rounded(float("nan"))
+    ('1,411.511', '0.79', '–', '–')
     """
-    return "–" if value is None or math.isnan(value) else f"{value:.{places}f}"
+    return "–" if value is None or math.isnan(value) else f"{value:,.{places}f}"
 
 
 def short(value: float) -> str:
