@@ -1,7 +1,10 @@
-"""A page of ours, parsed."""
+"""A page of ours and its charts, parsed."""
 
+import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
+
+import numpy as np
 
 BLOCKS = {"p", "pre", "td", "th", "dd"}  # each on lines of its own
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -64,3 +67,17 @@ def is_self_contained(page: Page) -> bool:
         and "url(" not in styles
         and "@import" not in styles
     )
+
+
+def parsed(svg):
+    return ET.fromstring(svg)
+
+
+def axis(svg, anchor):
+    """A line through an upright axis' ticks, whose labels begin or end there: value = slope x height + offset."""
+    ticks = []
+    for group in parsed(svg).iter("g"):
+        label, mark = group.find("g/text"), group.find(".//use")
+        if "ytick" in group.get("id", "") and f"text-anchor: {anchor}" in label.get("style"):
+            ticks.append((float(mark.get("y")), float(label.text)))
+    return np.polyfit(*zip(*ticks, strict=True), 1)

@@ -1,12 +1,12 @@
 import math
 import re
-import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
 
 from storyloom.reporting import charts
 
+from .pages import axis, parsed
 from .runs import BYTES_PER_TOKEN, scored
 
 LIMIT = {"limit_bits_per_byte": 0.7, "gap_bits_per_byte": 0.1, "gap_bits_per_byte_stderr": 0.01}
@@ -17,17 +17,6 @@ CHARTS = [charts.loss_chart, charts.closeup_chart, charts.rate_chart, charts.nor
 def record(make_record):
     losses = (3.5 * np.exp(-np.arange(211) / 37) + 2).tolist()
     return make_record(losses, [(50, 3.25), (211, 2.125)], scored(2.125) | LIMIT)
-
-
-def parsed(svg):
-    return ET.fromstring(svg)
-
-
-def axis(svg, anchor):
-    """A line through an upright axis' numbers, whose labels begin or end there: value = slope x height + offset."""
-    texts = [element for element in parsed(svg).iter("text") if f"text-anchor: {anchor}" in element.get("style")]
-    ticks = [(float(each.get("y")), float(each.text)) for each in texts if re.fullmatch(r"[\d.]+", each.text)]
-    return np.polyfit(*zip(*ticks, strict=True), 1)
 
 
 @pytest.mark.parametrize("chart", CHARTS)

@@ -1,4 +1,5 @@
 import math
+import re
 import shutil
 
 import numpy as np
@@ -10,7 +11,7 @@ from storyloom.evaluation import measure_likelihood
 from storyloom.reporting import Comparison
 from storyloom.reporting.record import Record
 
-from .pages import Page, is_self_contained
+from .pages import Page, axis, is_self_contained
 from .runs import scored, train
 
 pytestmark = pytest.mark.usefixtures("short_stories")
@@ -114,11 +115,16 @@ def test_names_are_the_folders_own_with_as_many_parents_as_tell_them_apart(make_
     assert Comparison(paths[3:]).names == ["x/a/c", "y/a/c"]
 
 
-def test_eight_runs_have_eight_colours(make_record, tmp_path):
+def test_eight_runs_have_eight_colours_each_at_its_loss(make_record, tmp_path):
     paths = [make_record([4.0, 3.0], [(2, 3.0 + n)], name=f"<{n}>").run.path for n in range(8)]
     page = Page(storyloom.compare_runs(paths, tmp_path / "c.html"))
-    drawing = page.html[page.html.index("<svg") : page.html.index("</svg>")]
-    assert all(f"var(--run-{number})" in drawing for number in range(1, 9))
+    drawing = page.html[page.html.index("<svg") : page.html.index("</svg>") + len("</svg>")]
+    heights = [
+        float(re.search(rf'<use [^>]*y="([\d.]+)" style="fill: var\(--run-{number}\)', drawing)[1])
+        for number in range(1, 9)
+    ]
+    expected = [scored(3.0 + n)["bits_per_byte"] for n in range(8)]
+    np.testing.assert_allclose(np.polyval(axis(drawing, "end"), heights), expected, rtol=2e-3)
     assert "<7>" in page.text["figures"]
 
 
