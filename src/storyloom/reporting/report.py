@@ -4,10 +4,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from storyloom.errors import CheckpointError
-from storyloom.evaluation import compare_strategies
+from storyloom.evaluation import StrategyQuality, compare_strategies
 from storyloom.generation import load
 from storyloom.reporting import charts
 from storyloom.reporting.diagnosis import diagnose
@@ -109,11 +107,7 @@ def found_checkpoint(run: Run) -> str | None:
     return next((name for name in CHECKPOINTS if run.has_checkpoint(name)), None)
 
 
-def _tell(record: Record, checkpoint: str) -> Sequence[Any]:
-    if not record.run.has_checkpoint(checkpoint) and checkpoint in CHECKPOINTS:
-        raise CheckpointError(
-            f"{record.run.path} has no checkpoint {checkpoint!r} yet: leave --checkpoint out, or train on with --resume"
-        )
+def _tell(record: Record, checkpoint: str) -> Sequence[StrategyQuality]:
     return compare_strategies(load(record.run.path, checkpoint), max_new_tokens=MAX_NEW_TOKENS)
 
 
