@@ -287,7 +287,7 @@ BAD = {
     "demo --minutes two": ["'--minutes'", "(got 'two')", "see `storyloom demo --help`"],
     # presets
     "presets laptob": ["'laptob'", "did you mean 'laptop'?", "tiny"],
-    "presets ../presets/laptop": ["unknown preset", "laptop, tiny"],
+    "presets ../presets/laptop": ["unknown preset", "laptop, slm-30m"],
     "presets laptop --settings": ["--settings", "leave laptop out"],
     "presets laptop tiny": ["unexpected extra argument", "tiny", "see `storyloom presets --help`"],
     # bench
