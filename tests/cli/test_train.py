@@ -43,10 +43,11 @@ def test_it_trains_and_leaves_plot_and_metrics(command, tmp_path):
     out = tmp_path / "my run"
     outcome = command("train", *GOOD, "--out", out, "--set", "train.max_steps=3", "--set", "model.n_layer=1")
     assert outcome.status == 0
-    assert (
-        outcome.out
-        == f"plot: {out / 'loss.png'}\ntell a story: {shlex.join(['storyloom', 'tell', '--model', str(out)])}\n"
-    )
+    assert outcome.out.splitlines() == [
+        f"plot: {out / 'loss.png'}",
+        f"tell a story: {shlex.join(['storyloom', 'tell', '--model', str(out)])}",
+        f"look into it: {shlex.join(['storyloom', 'report', str(out)])}",
+    ]
     assert "step 3  validation" in outcome.err
     assert "done in" in outcome.err
     assert (out / "loss.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")

@@ -56,3 +56,4 @@ def train(
         raise interruption(out) from None
     typer.echo(f"plot: {storyloom.plot_losses(run)}")
     typer.echo(f"tell a story: {shlex.join(['storyloom', 'tell', '--model', str(out)])}")
+    typer.echo(f"look into it: {shlex.join(['storyloom', 'report', str(out)])}")
