@@ -108,7 +108,7 @@ EXPERIMENTS = {
     "weight_decay": Experiment(
         "How much weight decay?",
         "0.1",
-        {"0.3": ("train.weight_decay=0.3",)},
+        {rate: (f"train.weight_decay={rate}",) for rate in ("0.5", "1.0")},
     ),
     "dropout": Experiment(
         "Is dropout worth its noise?",

@@ -251,7 +251,7 @@ def test_the_document_says_where_and_how_long(both):
         "at most 0.006 ",
     ):
         assert text.count(fact) == 1
-    assert "runs: 13, together 22 minutes" in text  # 7 and 6 of 100 seconds
+    assert "runs: 13, their minutes added up: 22;" in text  # 7 and 6 of 100 seconds
     assert "Nothing has been measured" in document([])
 
 
