@@ -54,7 +54,7 @@ def circumstances(rows: Sequence[Row]) -> str:
         ),
         "versions": _all(f"torch {row['torch']}, storyloom {row['storyloom']}" for row in rows),
         "days": _all(row["date"] for row in rows),
-        "runs": f"{len(rows)}, their minutes added up: {sum(row['seconds'] for row in rows) / 60:.0f}; some side by side",
+        "runs": f"{len(rows)}, their minutes added up: {sum(row['seconds'] for row in rows) / 60:.0f}; some at once",
     }
     return "".join(f"- {name}: {fact}\n" for name, fact in facts.items())
 
