@@ -14,7 +14,7 @@ demo: $(INSTALLED)  ## the whole way in minutes: stories, training, the exact li
 	$(BIN)/storyloom demo --out storyloom-demo
 
 test: lint  ## static checks and all fast tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -rs
 
 lint: $(INSTALLED)  ## format, style, types, floors of the house
 	$(BIN)/ruff format --check .
@@ -47,7 +47,7 @@ systems: $(INSTALLED)  ## 1.5 hours: five published systems and ours, ten minute
 	$(BIN)/python benchmarks/systems.py --text "$(TEXT)" --val "$(VAL)"
 
 clean:  ## remove the environment and all caches
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis storyloom-demo
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache storyloom-demo
 
 # hatchling and editables build the package itself; taking them from the pinned set keeps the build from fetching newer ones.
 $(INSTALLED): pyproject.toml constraints.txt

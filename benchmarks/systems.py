@@ -12,6 +12,7 @@ that was stopped or killed is begun anew, and so is one that failed, once its li
 import argparse
 import hashlib
 import math
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -168,10 +169,12 @@ def measure(job: Job, data: Path, runs: Path) -> Row:
     """Train in a folder that is then removed, evaluate and tell; or say how it `failed`."""
     contestant = job.contestant
     with TemporaryDirectory(dir=runs) as folder:
+        # Nobody finds compiled already what an earlier run left in the compiler's cache.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(folder) / "compiled")
         try:
             run = storyloom.train(
                 data,
-                out=folder,
+                out=Path(folder) / "run",
                 preset=contestant.preset,
                 settings=contestant.settings,
                 minutes=job.minutes,

@@ -212,9 +212,9 @@ def test_the_page_says_how_soon_ours_reaches_what_others_have_published(finished
     assert reached == {
         "TinyStories GPT (`gpt-2layer`)": ["1.40", "1.333 ± 0.013", "2 (took 2.2)"],
         "MiniGPT (`char-mini`)": ["-", "-", "-"],
-        "Tiny Tales (`gpt2-small`)": ["0.83", "0.571 ± 0.013", "10 (took 10.2)"],
+        "Tiny Tales (`gpt2-small`)": ["0.84", "0.571 ± 0.013", "10 (took 10.2)"],
         "Small Language Model (`slm-30m`)": ["0.83", "0.571 ± 0.013", "10 (took 10.2)"],
-        "TinyStories LLM (`gpt-5m`)": ["2.00", "1.778 ± 0.013", "0.5 (took 0.8)"],
+        "TinyStories LLM (`gpt-5m`)": ["2.02", "1.778 ± 0.013", "0.5 (took 0.8)"],
     }
     assert shown["5"] == [["5.2", "1,709", "7,000,003", "2.667", "0.889 ± 0.013"]]
 

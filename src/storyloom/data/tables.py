@@ -56,7 +56,7 @@ def import_hub_library(name: str, reader_of: str) -> Any:
     try:
         return import_module(name)
     except ImportError:
-        raise DataError(f"{name} is needed to read {reader_of}: pip install storyloom[hub]") from None
+        raise DataError(f"{name} is needed to read {reader_of}: in storyloom's folder, pip install '.[hub]'") from None
 
 
 class JsonLines:
