@@ -29,11 +29,11 @@ This page is written by `make systems TEXT=TRAIN.txt VAL=VALID.txt` (`benchmarks
 EQUAL = """## Equal wall-clock on this machine: {minutes:g} minutes asked of each
 
 {minutes:g} minutes from prepared text on: probing the machine's speed, compiling with nothing kept from before,
-training, evaluating; the last column has what it took. This is what so little time makes of each here, and says little about what
-large systems do with their hours. `laptop`'s settings were chosen by trials on stories held out of this same training
-text ([ablations.md](ablations.md)); the others have those of their descriptions. Measured is the best checkpoint by
-those validation stories that are looked at on the way. *memory* is the peak of the process; training losses are the
-first update's and the mean of the last hundredth of the updates.
+training, evaluating; the last column has what it took. This is what so little time makes of each here, and says
+little about what large systems do with their hours. `laptop`'s settings were chosen by trials on stories held out of
+this same training text ([ablations.md](ablations.md)); the others have those of their descriptions. Measured is the
+best checkpoint by those validation stories that are looked at on the way. *memory* is the peak of the process;
+training losses are the first update's and the mean of the last hundredth of the updates.
 """
 CHARACTERS = """### On characters
 
