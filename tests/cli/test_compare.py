@@ -10,8 +10,9 @@ def test_the_table_and_the_page(command, tmp_path, workspace):
     out = tmp_path / "c.html"
     outcome = command("compare", "R", "R-char", "--out", out)
     assert outcome.status == 0
-    head, first, second, reason, page = outcome.out.splitlines()
-    assert head.split() == ["run", "bits/byte", "difference", "tokens", "minutes"]
+    above, head, first, second, reason, page = outcome.out.splitlines()
+    assert above.split() == ["minutes", "of"]
+    assert head.split() == ["run", "bits/byte", "difference", "tokens", "updates"]
     for line, run in ((first, "R"), (second, "R-char")):
         figures = storyloom.evaluate(workspace / run)
         name, loss, sign, stderr, *_ = line.split()

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from storyloom.config import Config, ModelConfig, TrainConfig, save_config
+from storyloom.config import Config, DataConfig, ModelConfig, TrainConfig, save_config
 from storyloom.data import Data
-from storyloom.reporting import report
+from storyloom.reporting import stories
 from storyloom.reporting.record import Record
 
 from .runs import SECONDS, TOKENS, scored, train
@@ -18,12 +18,18 @@ from .runs import SECONDS, TOKENS, scored, train
 
 @pytest.fixture
 def make_record(tmp_path):
-    def make(losses, evaluations=(), final=None, *, name="R", origin=None, samples=(), **settings) -> Record:
-        """A run with a loss for each update; evaluations are (step, loss), samples (step, story); no checkpoint."""
+    def make(
+        losses, evaluations=(), final=None, *, name="R", origin=None, samples=(), rows="stream", epoch=10, **settings
+    ) -> Record:
+        """A run with a loss for each update, `epoch` of them to an epoch; evaluations are (step, loss), samples (step,
+        story); no checkpoint, no data.
+        """
         folder = tmp_path / name
         folder.mkdir()
         config = Config(
-            model=ModelConfig(vocab_size=53), train=TrainConfig(max_steps=len(losses) or 1).with_(**settings)
+            data=DataConfig(rows=rows),
+            model=ModelConfig(vocab_size=53),
+            train=TrainConfig(max_steps=len(losses) or 1).with_(**settings),
         )
         made = {"data": "gone", "tokenizer": "T", "storyloom": "0.1", "torch": "2.13"}
         save_config(folder / "config.toml", config, made | (origin or {}))
@@ -31,7 +37,7 @@ def make_record(tmp_path):
         rows: list[dict[str, Any]] = [{"kind": "start", "step": 0, **start, "threads": 3, "compiled": False}]
         best = math.inf
         for step, loss in enumerate(losses, start=1):
-            figures = {"epoch": step / 10, "learning_rate": step * 1e-4, "grad_norm": 1 / step}
+            figures = {"epoch": step / epoch, "learning_rate": step * 1e-4, "grad_norm": 1 / step}
             pace = {"tokens_per_second": TOKENS / SECONDS, "seconds": step * SECONDS}
             bits = {"loss": loss, "bits_per_byte": loss / math.log(2) / 2.9}
             rows.append({"kind": "train", "step": step, "tokens": TOKENS * step, **bits, **figures, **pace})
@@ -64,4 +70,4 @@ def run_copy(finished: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def short_stories(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages whose stories are soon told."""
-    monkeypatch.setattr(report, "MAX_NEW_TOKENS", 13)
+    monkeypatch.setattr(stories, "MAX_NEW_TOKENS", 13)

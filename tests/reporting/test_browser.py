@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 import storyloom
-from storyloom.reporting import report
+from storyloom.reporting import stories
 
 from .runs import rewrite
 
@@ -44,7 +44,7 @@ def pages(finished, tmp_path_factory):
     rewrite(run, "samples.jsonl", story="<script>document.body.remove()</script>" + "w" * 499)
     twin = shutil.copytree(run, folder / "twin")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "MAX_NEW_TOKENS", 41)
+        patch.setattr(stories, "MAX_NEW_TOKENS", 41)
         return [
             storyloom.write_report(run, out=folder / "report.html"),
             storyloom.compare_runs([run, twin], folder / "compare.html"),

@@ -1,6 +1,7 @@
 import math
 import re
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -60,9 +61,36 @@ def test_bits_a_byte_stand_beside_the_nats_that_they_are(record, chart):
     assert {"nats/token", "bits/byte", "training tokens, millions"} <= texts
 
 
-def test_a_single_step_can_be_seen(make_record):
-    for chart in CHARTS:
-        assert "<use" in chart(make_record([4.0], [(1, 3.5)], name=chart.__name__)), "no marker"
+@pytest.mark.parametrize("chart", CHARTS)
+def test_a_single_step_can_be_seen(make_record, chart):
+    """A line through one point is no line."""
+    assert marks(chart(make_record([4.0], [(1, 3.5)])), "training") > 0
+    assert marks(chart(make_record([4.0, 3.0], [(1, 3.5)], name="longer")), "training") == 0
+
+
+def marks(svg, colour):
+    """How many marks there are of a colour."""
+    return len(re.findall(rf'<use [^>]*style="fill: var\(--{colour}\)', svg))
+
+
+def test_the_users_own_style_is_left_out(record):
+    plain = charts.loss_chart(record)
+    with matplotlib.rc_context({"axes.facecolor": "black", "font.size": 37, "svg.fonttype": "path"}):
+        assert charts.loss_chart(record) == plain
+
+
+@pytest.mark.parametrize(
+    ("chart", "figures"),
+    [
+        (charts.loss_chart, "training from 5.500 to 2.013, validation from 3.250 to 2.125 nats/token"),
+        (charts.rate_chart, "from 0.0001 to 0.0211"),
+        (charts.norm_chart, "from 1 to 0.004739"),
+        (charts.speed_chart, "from 226 to 226"),
+    ],
+)
+def test_a_reader_who_does_not_see_hears_the_first_and_the_last_figures(record, chart, figures):
+    """At step 211 the loss is 2 + 3.5 exp(-210 / 37) = 2.012, and 2.013 as the mean of the last five."""
+    assert parsed(chart(record)).get("aria-label").endswith(figures)
 
 
 def test_a_long_run_stays_small(make_record):
@@ -70,7 +98,15 @@ def test_a_long_run_stays_small(make_record):
     assert sum(len(chart(record)) for chart in CHARTS) < 500_000
 
 
-def test_a_missing_norm_leaves_the_rest(record):
-    """An update that fp16 skipped has none."""
-    record.train[3]["grad_norm"] = None
-    assert "nan" not in charts.norm_chart(record).lower()
+def test_a_missing_norm_leaves_the_rest(record, make_record):
+    """An update that fp16 skipped has none: the line is in two pieces."""
+    assert pieces(charts.norm_chart(record)) == 1
+    gone = make_record([4.0, 3.0, 2.0, 2.0, 2.0], name="gone")
+    gone.train[2]["grad_norm"] = None
+    assert pieces(charts.norm_chart(gone)) == 2
+
+
+def pieces(svg):
+    """Of the line in the colour of training."""
+    (line,) = re.findall(r'<path d="([^"]*)"[^>]*stroke: var\(--training\)', svg)
+    return line.count("M")

@@ -99,11 +99,28 @@ def test_runs_whose_data_is_gone_are_not_held_against_each_other(make_record):
     assert second.why_no_difference == "the data is gone"
 
 
-def test_a_loss_that_cannot_be_compared_is_not(make_record):
+def test_a_loss_that_cannot_be_compared_is_not_held_against_another_tokenizers(make_record):
     final = scored(3.5) | {"comparable": False, "why_not_comparable": "unknown characters"}
-    runs = [make_record([4.0], [(1, 3.5)], row, name=name) for name, row in (("a", scored(3.5)), ("b", final))]
-    (_, second) = Comparison([record.run for record in runs]).figures
-    assert (second.comparable, second.why_no_difference) == (False, "not comparable")
+    first = make_record([4.0], [(1, 3.5)], scored(3.5), name="a")
+    same, other = (
+        make_record([4.0], [(1, 3.5)], final, name=name, origin={"tokenizer": tokenizer})
+        for name, tokenizer in (("b", "T"), ("c", "U"))
+    )
+    (_, second, third) = Comparison([record.run for record in (first, same, other)]).figures
+    assert (second.comparable, second.why_no_difference) == (False, "the data is gone")
+    assert (third.comparable, third.why_no_difference) == (False, "not comparable")
+
+
+def test_runs_on_one_cleaned_text_are_held_against_each_other(tmp_path):
+    """That cleaning changed it says nothing between them: both were scored on the very same stories."""
+    stories = [f"In year {i}  a cat met {i * i} dogs." for i in range(97)]
+    (tmp_path / "my.txt").write_text("\n<|endoftext|>\n".join(stories), encoding="utf-8")
+    data = storyloom.prepare(tmp_path / "my.txt", out=tmp_path / "D", vocab_size=263, clean=True)
+    runs = [train(data, tmp_path / name, "train.max_steps=2", f"train.seed={seed}") for name, seed in ("a3", "b7")]
+    first, second = Comparison(runs).figures
+    assert (first.comparable, second.comparable) == (False, False)
+    assert second.why_no_difference is None
+    assert second.difference_bits_per_byte == pytest.approx(second.bits_per_byte - first.bits_per_byte)
 
 
 def test_names_are_the_folders_own_with_as_many_parents_as_tell_them_apart(make_record, tmp_path):
@@ -126,6 +143,59 @@ def test_eight_runs_have_eight_colours_each_at_its_loss(make_record, tmp_path):
     expected = [scored(3.0 + n)["bits_per_byte"] for n in range(8)]
     np.testing.assert_allclose(np.polyval(axis(drawing, "end"), heights), expected, rtol=2e-3)
     assert "<7>" in page.text["figures"]
+
+
+def chart_of(page, number=0):
+    return re.findall(r"<svg.*?</svg>", page.html, re.DOTALL)[number]
+
+
+def test_a_run_of_one_update_can_be_seen(make_record, tmp_path):
+    paths = [make_record([4.0] * n, name=str(n)).run.path for n in (1, 2)]
+    page = Page(storyloom.compare_runs(paths, tmp_path / "c.html"))
+    assert re.findall(r'<use [^>]*style="fill: var\(--(run-\d)\)', chart_of(page)) == ["run-1"]
+
+
+@pytest.mark.parametrize(("longest", "is_logarithmic"), [(19, False), (20, True)])
+def test_runs_of_very_different_lengths_share_a_logarithmic_axis(make_record, tmp_path, longest, is_logarithmic):
+    """On a linear one, halves lie half as far; on a logarithmic one equal ratios are equally far apart."""
+    evaluations = [(5, 3.5), (10, 3.0)]
+    paths = [make_record([4.0] * n, evaluations[: n // 5], name=str(n)).run.path for n in (2, longest)]
+    page = Page(storyloom.compare_runs(paths, tmp_path / "c.html"))
+    places = [float(x) for x in re.findall(r'<use [^>]*x="([\d.]+)" [^>]*style="fill: var\(--run-2\)', chart_of(page))]
+    left, right = axis_ends(chart_of(page))
+    begin, end = 0.2, 1.02 * longest  # in updates
+    measure = math.log if is_logarithmic else float
+    expected = [(measure(step) - measure(begin)) / (measure(end) - measure(begin)) for step in (5, 10)]
+    np.testing.assert_allclose((np.array(places) - left) / (right - left), expected, rtol=2e-3)
+
+
+def axis_ends(svg):
+    """The left and right end of the drawing's field."""
+    x, width = re.search(r'<clipPath [^>]*>\s*<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', svg).groups()
+    return float(x), float(x) + float(width)
+
+
+def test_training_is_in_bits_a_byte_of_its_own_text(make_record, tmp_path):
+    """2.9 bytes a token there, 2.97 in validation: the run's rows know theirs."""
+    paths = [make_record([4.0, 4.0], [(2, 4.0)], name=name).run.path for name in "ab"]
+    said = Page(storyloom.compare_runs(paths, tmp_path / "c.html")).html
+    training, validation = 4 / math.log(2) / 2.9, scored(4.0)["bits_per_byte"]
+    assert (
+        f"a, training from {training:.3f} to {training:.3f}, validation from {validation:.3f} to {validation:.3f}; b,"
+    ) in said
+
+
+def test_the_time_is_that_of_updates(make_record):
+    """Wall-clock time has evaluations, and is not known of a run that was gone on with."""
+    runs = [make_record([4.0] * 6, [(6, 3.5)], final, name=name) for name, final in (("a", scored(3.5)), ("b", None))]
+    assert [each.minutes for each in Comparison([record.run for record in runs]).figures] == [0.05, 0.05]
+
+
+def test_runs_are_told_apart_by_shape_too(make_record, tmp_path):
+    paths = [make_record([4.0], name=str(n)).run.path for n in range(8)]
+    key = Page(storyloom.compare_runs(paths, tmp_path / "c.html")).text["loss"].split()
+    marks = {word[:-1] for word in key if word[-1].isdigit()}
+    assert len(marks - {""}) == 8
 
 
 def test_what_cannot_be_compared(make_record, finished, tmp_path):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from storyloom.reporting import diagnosis
+from storyloom.reporting.record import Record
 
-from .runs import SECONDS, TOKENS, scored
+from .runs import BYTES_PER_TOKEN, scored, train
 
 LN_53 = 3.97
 
@@ -48,6 +49,7 @@ def test_a_falling_loss_is_seen(make_record):
     [
         ([(150, 3.5), (200, 3.25)], "Validation fell by 0.250"),
         ([(150, 3.25), (200, 3.5)], "Validation did not: it rose by 0.250"),
+        ([(150, 3.25), (200, 3.2504)], "Validation did not: it stayed where it was"),
     ],
 )
 def test_validation_has_its_say_in_a_falling_loss(make_record, evaluations, words):
@@ -55,8 +57,14 @@ def test_validation_has_its_say_in_a_falling_loss(make_record, evaluations, word
     assert words in diagnosis.direction(make_record(losses.tolist(), evaluations)).text
 
 
-def test_a_level_loss_is_seen(make_record):
-    assert "was level" in diagnosis.direction(make_record((3 + noise(200)).tolist())).text
+@pytest.mark.parametrize(
+    ("scale", "words"), [(0.4, "was level"), (1, "any change of the training loss is smaller than its noise")]
+)
+def test_a_loss_that_does_not_move_is_level_only_where_its_noise_is_small(make_record, scale, words):
+    """The noise is 0.1: two standard errors of the difference of means of 20 are 0.065, of a loss of 3 that is 2 %."""
+    finding = diagnosis.direction(make_record((3 + scale * noise(200)).tolist()))
+    assert words in finding.text
+    assert ("little" in finding.text) == (scale < 1)
 
 
 def test_a_rising_loss_is_to_be_watched(make_record):
@@ -76,29 +84,71 @@ def test_a_short_run_has_no_slope(make_record):
     [
         (2.1, "good", "0.100 above the training loss of 2.000"),
         (1.9, "good", "0.100 below the training loss of 2.000"),
-        (2.5, "watch", "learn its text by heart"),
+        (2.5, "watch", "0.500 above the training loss of 2.000: it has begun to learn its text by heart"),
     ],
 )
 def test_validation_against_training(make_record, validation, mood, words):
-    finding = diagnosis.generalisation(make_record([2.0] * 7, [(7, validation)]))
+    finding = diagnosis.generalisation(make_record([2.0] * 101, [(101, validation)]))
     assert finding.mood == mood
     assert words in finding.text
 
 
+@pytest.mark.parametrize(
+    ("stderr", "epoch", "is_known"),
+    [
+        (0.24 / (math.log(2) * BYTES_PER_TOKEN), 10, True),
+        (0.26 / (math.log(2) * BYTES_PER_TOKEN), 10, False),  # a gap of 0.5 is below two standard errors
+        (None, 10, False),  # one story
+        (0.01, 211, False),  # half an epoch: there was nothing to learn by heart
+    ],
+)
+def test_a_gap_is_overfitting_only_where_it_is_known_and_text_was_repeated(make_record, stderr, epoch, is_known):
+    record = make_record([2.0] * 101, [(101, 2.5)], epoch=epoch)
+    record.evaluations[0]["bits_per_byte_stderr"] = stderr
+    finding = diagnosis.generalisation(record)
+    assert ("learn its text by heart" in finding.text, finding.mood == "watch") == (is_known, is_known)
+    assert ("harder than the training text, or too few to tell" in finding.text) != is_known
+
+
+def test_of_a_short_run_nothing_is_said(make_record):
+    record = make_record([2.0] * 99, [(99, 2.5)])
+    assert (diagnosis.generalisation(record), diagnosis.speed(record)) == (None, None)
+
+
 def test_nothing_is_said_of_what_was_not_evaluated(make_record):
-    record = make_record([2.0] * 7)
+    record = make_record([2.0] * 101)
     assert diagnosis.generalisation(record) is None
     assert diagnosis.best_checkpoint(record) is None
 
 
 def test_a_best_checkpoint_on_the_way_is_overfitting(make_record):
-    finding = diagnosis.best_checkpoint(make_record([2.0] * 9, [(3, 2.5), (6, 2.25), (9, 2.375)]))
+    finding = diagnosis.best_checkpoint(make_record([2.0] * 9, [(3, 2.5), (6, 2.25), (9, 2.375)], scored(2.25)))
     assert finding.mood == "watch"
-    assert "best at step 6 and has risen by 0.125 since" in finding.text
+    assert "lowest at step 6" in finding.text
+    assert "risen by 0.125. A shorter run, or `train.patience`, saves the rest." in finding.text
+
+
+def test_patience_is_no_advice_for_whom_has_it_or_is_under_way(make_record):
+    evaluations = [(3, 2.5), (6, 2.25), (9, 2.375)]
+    patient = make_record([2.0] * 9, evaluations, scored(2.25), name="patient", patience=1)
+    for record in (patient, make_record([2.0] * 9, evaluations, max_steps=11)):
+        finding = diagnosis.best_checkpoint(record)
+        assert finding.mood == "watch"
+        assert finding.text.endswith("since then it has risen by 0.125.")
+
+
+@pytest.mark.parametrize(("last", "mood"), [(2.26, "plain"), (2.28, "watch")])
+def test_a_rise_is_to_be_watched_from_one_percent(make_record, last, mood):
+    """1 % of 2.25 is 0.0225."""
+    finding = diagnosis.best_checkpoint(make_record([2.0] * 9, [(6, 2.25), (9, last)], scored(2.25)))
+    assert finding.mood == mood
+    assert ("has hardly changed (+0.010)" in finding.text) == (mood == "plain")
 
 
 def test_a_best_checkpoint_at_the_end_is_good(make_record):
-    assert diagnosis.best_checkpoint(make_record([2.0] * 6, [(3, 2.5), (6, 2.25)])).mood == "good"
+    finding = diagnosis.best_checkpoint(make_record([2.0] * 6, [(3, 2.5), (6, 2.25)]))
+    assert finding.mood == "good"
+    assert "step 6, was the lowest so far: no sign of overfitting" in finding.text
 
 
 def test_clipped_updates_are_counted_after_the_warm_up(make_record):
@@ -113,6 +163,13 @@ def test_a_gradient_that_is_mostly_clipped_is_to_be_watched(make_record):
     finding = diagnosis.gradients(make_record([2.0] * 7, warmup_steps=2, grad_clip=0.15))
     assert finding.mood == "watch"
     assert "80.0%" in finding.text
+    assert "raise `train.grad_clip`" in finding.text
+
+
+def test_a_run_that_is_all_warm_up_was_clipped_no_share_of_its_time(make_record):
+    finding = diagnosis.gradients(make_record([2.0] * 7, warmup_steps=11, grad_clip=0.15))
+    assert finding.text == "The gradient's norm was 0.25 in the middle, at most 1 (step 1)."
+    assert finding.mood == "plain"
 
 
 def test_without_clipping_nothing_is_clipped(make_record):
@@ -120,34 +177,66 @@ def test_without_clipping_nothing_is_clipped(make_record):
 
 
 @pytest.mark.parametrize(
-    ("updates", "mood", "words"), [(7, "plain", "70%"), (23, "good", "2.3 times"), (47, "watch", "4.7 times")]
+    ("updates", "epoch", "mood", "words"),
+    [
+        (7, 10, "plain", "It read 70% of its text, nothing twice"),
+        (7, 2003, "plain", "It read 0.35% of its text, nothing twice"),
+        (23, 10, "good", "2.3 times"),
+        (47, 10, "watch", "4.7 times"),
+    ],
 )
-def test_how_often_the_text_was_read(make_record, updates, mood, words):
-    """An invented run reads a tenth of its text in each update."""
-    finding = diagnosis.repeats(make_record([2.0] * updates))
+def test_how_often_the_text_was_read(make_record, updates, epoch, mood, words):
+    finding = diagnosis.repeats(make_record([2.0] * updates, epoch=epoch))
     assert (finding.mood, words in finding.text) == (mood, True)
 
 
+@pytest.mark.parametrize("rows", ["padded", "aligned"])
+def test_rows_that_cut_or_overlap_are_counted_by_their_tokens(make_record, story_data, tmp_path, rows):
+    """A pass over all rows is no pass over the text: padded rows cut its stories, aligned ones overlap."""
+    assert diagnosis.repeats(make_record([2.0] * 7, rows=rows)) is None, "without the data no one can tell"
+    settings = ["train.max_steps=97", "train.eval_interval=97", "train.sample_interval=97", f"data.rows={rows}"]
+    record = Record(train(story_data, tmp_path / "rows", *settings))
+    times = record.train[-1]["tokens"] / story_data.manifest["train"]["tokens"]
+    finding = diagnosis.repeats(record)
+    assert f"each token of its text {times:.2g} times on average" in finding.text
+    assert "twice" not in finding.text
+
+
 def test_an_even_speed(make_record):
-    finding = diagnosis.speed(make_record([2.0] * 7))
-    assert (
-        f"{TOKENS / SECONDS:,.0f} tokens/s in the middle ({TOKENS / SECONDS * 89_000 / 1e9:,.0f} GFLOP/s)"
-        in finding.text
-    )
+    """113 tokens in half a second are 226 a second, at 89,000 operations each 0.0201 billion."""
+    finding = diagnosis.speed(make_record([2.0] * 101))
+    assert "226 tokens/s in the middle (0.0201 GFLOP/s), and from 226 or more" in finding.text
     assert finding.mood == "plain"
 
 
-def test_a_disturbed_speed_is_to_be_watched(make_record):
-    record = make_record([2.0] * 20)
-    for row in record.train[3:6]:
+def test_an_uneven_speed_is_to_be_watched_and_its_cause_not_known(make_record):
+    record = make_record([2.0] * 101)
+    for row in record.train[3:11]:
         row["tokens_per_second"] /= 10
-    assert diagnosis.speed(record).mood == "watch"
-
-
-def test_a_stopped_run_says_where(make_record):
-    finding = diagnosis.ending(make_record([2.0] * 7, max_steps=11))
+    finding = diagnosis.speed(record)
     assert finding.mood == "watch"
-    assert "stopped at step 7 of 11" in finding.text
+    assert finding.text.endswith("but from less than 23 in its slowest twentieth.")
+
+
+def test_the_first_update_after_a_start_says_nothing_of_the_speed(make_record):
+    """It may have compiled the step. Seven of 101 are a slowest twentieth."""
+    record = make_record([2.0] * 101)
+    record.starts = [{**record.starts[0], "step": step} for step in range(0, 91, 15)]
+    for start in record.starts:
+        record.train[start["step"]]["tokens_per_second"] = 1
+    assert diagnosis.speed(record).mood == "plain"
+
+
+def test_rows_of_other_lengths_have_other_speeds(make_record):
+    record = make_record([2.0] * 101, rows="padded")
+    for row in record.train[3:11]:
+        row["tokens_per_second"] /= 10
+    assert diagnosis.speed(record).text == "It learnt from 226 tokens/s in the middle (0.0201 GFLOP/s)."
+
+
+def test_an_unfinished_run_says_how_far_it_is(make_record):
+    finding = diagnosis.ending(make_record([2.0] * 7, max_steps=11))
+    assert (finding.mood, finding.text) == ("plain", "It has come to step 7 of 11.")
 
 
 def test_patience_is_a_reason_to_stop(make_record):
@@ -159,20 +248,20 @@ def test_patience_is_a_reason_to_stop(make_record):
 def test_the_distance_to_the_limit(make_record):
     figures = {"limit_bits_per_byte": 0.5, "gap_bits_per_byte": 0.02, "gap_bits_per_byte_stderr": 0.003}
     finding = diagnosis.distance(make_record([2.0], [(1, 2.5)], scored(2.5) | figures))
-    assert "than 0.5000 bits/byte; this one is 0.0200 ± 0.0030 above, 4.0% of the limit" in finding.text
+    assert "On average no model can do better on such stories than 0.5000 bits/byte" in finding.text
+    assert "`best` is 0.0200 ± 0.0030 above, 4.0% of the limit" in finding.text
 
 
 def test_a_single_story_has_no_error_to_speak_of(make_record):
     figures = {"limit_bits_per_byte": 0.5, "gap_bits_per_byte": 0.02, "gap_bits_per_byte_stderr": None}
-    assert "± nan" not in diagnosis.distance(make_record([2.0], [(1, 2.5)], scored(2.5) | figures)).text
+    assert "is 0.0200 ± – above" in diagnosis.distance(make_record([2.0], [(1, 2.5)], scored(2.5) | figures)).text
 
 
 def test_findings_come_in_order_and_only_where_there_are_some(make_record):
     record = make_record([math.log(53), 3.0], max_steps=11)
     assert [finding.about for finding in diagnosis.diagnose(record)] == [
-        "the end",
+        "so far",
         "the beginning",
         "the text",
         "the gradient",
-        "the speed",
     ]

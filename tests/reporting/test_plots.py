@@ -1,6 +1,8 @@
 import json
 import math
+import shutil
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -108,9 +110,31 @@ def test_without_a_limit_none_is_drawn(make_run, figures):
     assert any("validation" in label for label in labels)
 
 
+def test_a_folders_name_is_no_formula(make_run, figures, tmp_path):
+    """Two dollars were read as mathematics, which raised at the end of a long training."""
+    folder = shutil.copytree(make_run([5.0, 4.0]), tmp_path / r"$\no$ 5$")
+    plot_losses(folder)
+    assert figures[0].axes[0].get_title() == r"$\no$ 5$: loss in nats/token"
+
+
+def test_a_rise_is_seen_to_its_top(make_run, figures):
+    """As in a run that begins with another one's weights."""
+    losses = np.concatenate([np.linspace(1, 5, 307), np.linspace(5, 4, 101)])
+    plot_losses(make_run(losses.tolist()))
+    assert is_seen(figures[0].axes[0], 4.9)
+
+
+def test_the_users_own_style_is_left_out(make_run, figures):
+    with matplotlib.rc_context({"axes.facecolor": "black", "font.size": 37, "savefig.bbox": "tight"}):
+        plot_losses(make_run([5.0, 4.0]))
+    (loss, *_) = figures[0].axes
+    assert loss.get_facecolor() == (1, 1, 1, 1)
+    assert loss.yaxis.label.get_size() == 10
+
+
 def test_many_steps_get_a_running_mean(make_run, figures):
     plot_losses(make_run(np.linspace(9, 2, 701).tolist()))
     drawn = curves(figures[0].axes[0])
-    assert "training (mean of 15 steps)" in drawn
+    assert "training (mean of 15 updates)" in drawn
     # A mean that looks both ways leaves a straight line as it is; one that looks back only lies above a falling one.
-    np.testing.assert_allclose(drawn["training (mean of 15 steps)"].get_ydata(), np.linspace(9, 2, 701))
+    np.testing.assert_allclose(drawn["training (mean of 15 updates)"].get_ydata(), np.linspace(9, 2, 701))

@@ -1,5 +1,8 @@
 import math
+import os
+from typing import Any
 
+import numpy as np
 import pytest
 
 import storyloom
@@ -53,11 +56,14 @@ def test_an_interrupted_run_has_what_it_has(make_record):
     assert make_record([4.0], name="sooner").measured() is None
 
 
-def test_minutes_are_wall_clock_only_for_a_run_in_one_go(make_record):
+def test_the_time_of_updates_and_that_on_the_wall(make_record):
     record = make_record([4.0] * 6, (), scored(3.5))
-    assert record.minutes == 1.7
-    record.starts.append(record.starts[0])  # gone on with later: the final row knows the last part alone
-    assert record.minutes == 6 * 0.5 / 60
+    assert (record.minutes, record.wall_minutes) == (6 * 0.5 / 60, 1.7)
+    record.starts.append(record.starts[0])  # begun anew, as no checkpoint was saved yet
+    assert record.wall_minutes == 1.7
+    record.starts.append({**record.starts[0], "step": 3})  # gone on with later: the final row knows the last part alone
+    assert record.wall_minutes is None
+    assert make_record([4.0], name="unfinished").wall_minutes is None
 
 
 def test_tokens_at_a_step(make_record):
@@ -75,6 +81,75 @@ def test_the_text_is_known_by_its_data(finished):
     record = Record(finished)
     assert record.data is not None
     assert record.text_kind == STORYBOOK
+
+
+@pytest.mark.parametrize(
+    ("sources", "split", "kind"),
+    [
+        (["TinyStories-train.txt"], "by hash of the story", TINYSTORIES),
+        (["tinystories", "my.txt"], "by hash of the story", OWN),
+        (["tinystories", "storybook"], "by hash of the story", OWN),
+        (["storybook", "storybook"], "by hash of the story", STORYBOOK),
+        (["tinystories"], "validation from my.txt", OWN),
+        (["my.txt"], "validation from ../tinystories/valid.txt", TINYSTORIES),
+        (["tinystories"], "validation from storybook", STORYBOOK),
+        (["hub:x/TinyStories"], "validation from the split `validation` of hub:x/TinyStories", TINYSTORIES),
+    ],
+)
+def test_the_text_is_what_is_validated_on(make_record, sources, split, kind):
+    record = make_record([4.0])
+    record.data = invented_data(sources, split=split, storybook="version 7")
+    assert record.text_kind == kind
+
+
+def test_a_folder_of_that_name_is_no_storybook(make_record):
+    record = make_record([4.0])
+    record.data = invented_data(["storybook"])
+    assert record.text_kind == OWN
+
+
+class InventedData:
+    """What a record reads of a data folder."""
+
+    def __init__(self, **manifest: Any) -> None:
+        self.manifest = manifest
+
+
+def invented_data(sources, split="by hash of the story", altered=0, unknown=0, **manifest) -> Any:
+    counts = {"corpus": {"validation_altered": altered}, "val": {"stories_with_unknown_characters": unknown}}
+    return InventedData(sources=sources, split=split, train={"tokens": 226}, **counts, **manifest)
+
+
+def test_whether_a_run_can_be_compared_is_known_before_its_end(make_record):
+    """Once it is finished, `evaluate` has said so; before, the data knows."""
+    record = make_record([4.0], [(1, 3.5)])
+    assert "the data is gone" in record.why_not_comparable
+    record.data = invented_data(["a.txt"])
+    assert record.why_not_comparable is None
+    record.data = invented_data(["a.txt"], altered=1009)
+    assert record.why_not_comparable == "cleaning changed or dropped 1,009 of its stories"
+    record.data = invented_data(["a.txt"], unknown=3)
+    assert record.why_not_comparable == "the text has characters the tokenizer does not know"
+    assert make_record([4.0], [(1, 3.5)], scored(3.5), name="finished").why_not_comparable is None
+
+
+def test_how_often_the_text_was_read_is_counted_by_tokens(make_record):
+    record = make_record([4.0] * 7, rows="aligned", epoch=113)
+    assert (record.times_read, record.has_repeated) == (None, False)
+    record.data = invented_data(["a.txt"])
+    assert (record.times_read, record.has_repeated) == (7 * TOKENS / 226, True)
+
+
+def test_a_column_is_read_once(make_record):
+    record = make_record([4.0, 3.0])
+    np.testing.assert_array_equal(record.column("loss"), [4.0, 3.0])
+    assert record.column("loss") is record.column("loss")
+    assert np.isnan(record.column("no such thing")).tolist() == [True, True]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="file names are text here")
+def test_a_folders_name_may_be_any_bytes(make_record):
+    assert make_record([4.0], name=os.fsdecode(b"caf\xe9")).name == "caf?"
 
 
 def test_data_that_is_another_by_now_is_not_the_runs(tmp_path):

@@ -6,6 +6,7 @@ import storyloom
 from storyloom.cli import main
 from storyloom.config import Config
 from storyloom.data import Data
+from storyloom.reporting import summary
 from storyloom.reporting.record import Record
 from storyloom.reporting.settings import commands, differences, settings_of
 
@@ -34,12 +35,42 @@ def test_runs_differ_in_settings_and_in_what_was_asked(make_record):
     }
 
 
+def test_runs_differ_in_what_they_were_made_from(make_record):
+    origins = [
+        {"init": "/a", "source": "my.txt", "data": "data", "data_fingerprint": "a" * 64},
+        {"data": "/D", "data_fingerprint": "b" * 64},
+    ]
+    records = [make_record([4.0], name=f"r{n}", origin=origin) for n, origin in enumerate(origins)]
+    assert differences(records) == {
+        "init": ["/a", "none"],
+        "source": ["my.txt", "none"],
+        "data": ["data", "/D"],
+        "data's checksum": ["a" * 12, "b" * 12],
+    }
+
+
 def test_the_run_is_asked_for_as_it_was(make_record):
     origin = {"preset": "tiny", "minutes": 2.5, "settings": ["train.seed=7", "model.norm=rmsnorm"], "init": "/a run"}
     typed = dict(commands(make_record([4.0], origin=origin)))
     assert typed["the run"].endswith(
         "--preset tiny --minutes 2.5 --init '/a run' --set train.seed=7 --set model.norm=rmsnorm"
     )
+
+
+def test_a_run_from_anothers_weights_can_be_made_again(finished, story_data, tmp_path):
+    """Without --init the command that is said to make the very same updates would begin with random weights."""
+    settings = ["train.max_steps=3", "train.seed=7"]
+    run = storyloom.train(
+        story_data, out=tmp_path / "R", preset="tiny", settings=settings, init=finished, progress=False
+    )
+    words = shlex.split(dict(commands(Record(run)))["the very same updates, whatever the machine's speed"])
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    assert options["--init"] == str(finished)
+    again = storyloom.train(
+        options["--data"], out=tmp_path / "S", config=options["--config"], init=options["--init"], progress=False
+    )
+    losses = [[row["loss"] for row in Record(each).train] for each in (run, again)]
+    assert losses[0] == losses[1]
 
 
 def test_a_source_is_named_where_the_run_prepared_it_itself(make_record):
@@ -61,9 +92,9 @@ def test_only_an_unfinished_run_can_be_gone_on_with(make_record, finished):
 @pytest.mark.parametrize(
     "options",
     [
-        {"vocab_size": 263, "val_fraction": 0.25},
+        {"vocab_size": 263, "val_fraction": 0.123456789},
         {"tokenizer": "char", "val": "held out.txt"},
-        {"vocab_size": 269, "clean": True, "limit_mb": 0.002},
+        {"vocab_size": 269, "clean": True, "limit_mb": 0.0020001},
     ],
     ids=str,
 )
@@ -81,3 +112,16 @@ def test_the_data_can_be_made_again_by_its_command(tmp_path, monkeypatch, capsys
         main(shlex.split(line)[1:])
     assert stop.value.code == 0, capsys.readouterr().err
     assert Data("D").fingerprint == data.fingerprint
+
+
+def test_a_folder_that_has_no_name_is_named(tmp_path, monkeypatch):
+    """`prepare .` writes down the name of `Path(".")`, which is none."""
+    (tmp_path / "a.txt").write_text("\n<|endoftext|>\n".join(f"story {i}" for i in range(97)), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    storyloom.prepare(".", out="D", tokenizer="char")
+    settings = ("model.block_size=11", "train.max_steps=2", "train.eval_stories=1")
+    record = Record(train(Data("D"), tmp_path / "R", *settings))
+    line = dict(commands(record))["the data, where its texts lie"]
+    assert line.startswith("storyloom prepare . --out")
+    assert "--val-fraction 0.1" in line
+    assert summary.text_of(record).startswith("a folder (")

@@ -25,21 +25,21 @@ def compare(
     """Set runs side by side: figures, and one HTML page with curves, settings and stories."""
     from storyloom.reporting import Comparison, check_place
 
-    check_place(out)  # before the work, which takes a while
+    check_place(out)  # before anything is said, so that an error is one line
     comparison = Comparison(runs)
     typer.echo("note: runs on one text are scored story by story, which takes as long as evaluating them", err=True)
     page = comparison.write(out)
     if as_json:
-        print_json({**comparison.as_dict(), "page": str(page)})
+        print_json({**comparison.as_dict(), "page": typer.format_filename(page)})
     else:
         _print_figures(comparison.figures)
-        typer.echo(f"page: {page}")
+        typer.echo(f"page: {typer.format_filename(page)}")
 
 
 def _print_figures(compared: list[Figures]) -> None:
     """A line for each run, and why one has no difference to the first; the names as they are, brackets too."""
     table = Table("run", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for head in ("bits/byte", "difference", "tokens", "minutes"):
+    for head in ("bits/byte", "difference", "tokens", "minutes of\nupdates"):
         table.add_column(head, justify="right", no_wrap=True)
     for each in compared:
         table.add_row(

@@ -16,4 +16,5 @@ def report(
     ] = None,
 ) -> None:
     """Write a run as one HTML page: curves, what they say, stories, settings."""
-    typer.echo(f"report: {storyloom.write_report(run, out=out, checkpoint=checkpoint)}")
+    page = storyloom.write_report(run, out=out, checkpoint=checkpoint)
+    typer.echo(f"report: {typer.format_filename(page)}")

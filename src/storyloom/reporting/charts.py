@@ -7,17 +7,19 @@ bytes; ids begin with the chart's name, so that many charts share a page.
 import io
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 from markupsafe import Markup, escape
+from matplotlib import style as styles
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from storyloom.reporting.curves import thin, window_of
+from storyloom.reporting.curves import MOST_POINTS, thin, window_of
 from storyloom.reporting.record import Record
 
 LARGE, SMALL = (5.0, 3.0), (4.0, 2.5)  # inches, for half and a third of a page; on a phone 10 pt stay readable
@@ -34,8 +36,7 @@ VARIABLES = {
     **{colour: f"run-{number}" for number, colour in enumerate(RUNS, start=1)},
 }
 TOKENS = "training tokens, millions"
-MARKERS = "osD^vPX*"  # runs differ in shape as well as in colour
-STYLE: dict[Any, Any] = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "storyloom",
     "font.size": 10,
@@ -52,6 +53,22 @@ STYLE: dict[Any, Any] = {
 }
 
 
+class LossColours(NamedTuple):
+    """Of a picture of losses."""
+
+    training: str
+    validation: str
+    limit: str
+
+
+PAGE = LossColours(TRAINING, VALIDATION, LIMIT)
+
+
+def plain_style(**changes: Any) -> AbstractContextManager[None]:
+    """matplotlib's defaults, whatever the user's own are, with changes; a `$` in a folder's name is a dollar."""
+    return styles.context(["default", {"text.parse_math": False, **changes}])
+
+
 def draw(name: str, description: str, paint: Callable[[Axes], None], size: tuple[float, float] = LARGE) -> Markup:
     """One chart as an `<svg>` element for a page.
 
@@ -61,7 +78,7 @@ def draw(name: str, description: str, paint: Callable[[Axes], None], size: tuple
         paint: draws into the axes, in this module's colours.
         size: width and height in inches; the page scales it.
     """
-    with matplotlib.rc_context(STYLE):
+    with plain_style(**STYLE):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
         figure.patch.set_visible(False)
@@ -84,7 +101,7 @@ def _for_page(svg: str, name: str, description: str) -> Markup:
     drawing = re.sub(r"<defs>\s*<style[^>]*>[^<]*</style>\s*</defs>", "", drawing)
     drawing = drawing.replace("xlink:href", "href")
     drawing = re.sub(r"<!--.*?-->\s*", "", drawing, flags=re.DOTALL)
-    drawing = re.sub(r'id="', f'id="{name}-', drawing)
+    drawing = drawing.replace('id="', f'id="{name}-')
     drawing = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", drawing)
     drawing = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", drawing)  # as matplotlib wrote it before 3.10
     drawing = re.sub(r"font-family: [^;\"]*;? ?", "", drawing)
@@ -98,27 +115,27 @@ def loss_chart(record: Record) -> Markup:
     """The losses of the whole run over its tokens, in nats/token and bits/byte."""
 
     def paint(axes: Axes) -> None:
-        _draw_losses(axes, record)
+        _draw_both_scales(axes, record)
         axes.set_ylim(loss_span(record))
         axes.legend()
 
-    return draw("loss", "Training and validation loss over the whole run", paint)
+    return draw("loss", f"Loss over the whole run: {_said_of_losses(record)}", paint)
 
 
 def closeup_chart(record: Record) -> Markup:
     """The same without the steep beginning: the last nine tenths, with the axis cut to what happens there."""
 
     def paint(axes: Axes) -> None:
-        _draw_losses(axes, record)
+        _draw_both_scales(axes, record)
         tokens = record.column("tokens")
         begin = tokens[-1] / 10
         validation = [row["nats_per_token"] for row in record.evaluations if record.tokens_at(row["step"]) >= begin]
-        seen = np.concatenate([record.smoothed[tokens >= begin], validation, record.limits])
+        seen = np.concatenate([record.smoothed()[tokens >= begin], validation, record.limits])
         margin = 0.06 * np.ptp(seen) + 1e-3
         axes.set_xlim(begin / 1e6, tokens[-1] / 1e6 * 1.02)
         axes.set_ylim(seen.min() - margin, seen.max() + margin)
 
-    return draw("closeup", "The same losses without the steep beginning, closer up", paint)
+    return draw("closeup", "The same losses without the steep beginning, the last nine tenths of the run", paint)
 
 
 def loss_span(record: Record) -> tuple[float, float]:
@@ -127,28 +144,49 @@ def loss_span(record: Record) -> tuple[float, float]:
     beginning = losses[: len(losses) // 200 + 1]  # a spike later on may leave the picture
     validation = [row["nats_per_token"] for row in record.evaluations]
     lowest = min([losses.min(), *validation, *record.limits])
-    return max(0.0, 0.85 * lowest), 1.03 * max([beginning.max(), *validation])
+    return max(0.0, 0.85 * lowest), 1.03 * max([beginning.max(), record.smoothed().max(), *validation])
 
 
-def _draw_losses(axes: Axes, record: Record) -> None:
-    """Training (means of a few steps, pale, and its running mean), validation, and the limit where there is one."""
+def draw_losses(axes: Axes, record: Record, colours: LossColours = PAGE, most: int = MOST_POINTS) -> None:
+    """Training (each update, pale, and its running mean), validation, and the limit where there is one.
+
+    Args:
+        axes: to be drawn into; over millions of tokens, in nats/token.
+        record: the run.
+        colours: of the three.
+        most: points of a curve; means take the place of more.
+    """
     tokens, losses = record.column("tokens") / 1e6, record.column("loss")
     window = window_of(len(losses))
-    axes.plot(thin(tokens), thin(losses), color=TRAINING, alpha=0.3, linewidth=0.7)
-    label = f"training (mean of {window})" if window > 1 else "training"
-    axes.plot(thin(tokens), thin(record.smoothed), style(tokens), color=TRAINING, linewidth=1.4, label=label)
+    axes.plot(thin(tokens, most), thin(losses, most), color=colours.training, alpha=0.3, linewidth=0.7)
+    label = f"training (mean of {window} updates)" if window > 1 else "training"
+    smoothed = thin(record.smoothed(), most)
+    axes.plot(thin(tokens, most), smoothed, style(tokens), color=colours.training, linewidth=1.4, label=label)
     points = [(record.tokens_at(row["step"]) / 1e6, row["nats_per_token"]) for row in record.evaluations]
     if points:
-        axes.plot(*zip(*points, strict=True), "o-", color=VALIDATION, markersize=3.5, label="validation")
+        label = f"validation, {record.evaluations[0]['stories']} stories (last: {points[-1][1]:.3f})"
+        axes.plot(*zip(*points, strict=True), "o-", color=colours.validation, markersize=3.5, label=label)
     for limit in record.limits:
-        axes.axhline(limit, color=LIMIT, linestyle="--", linewidth=1.2, label="exact limit")
-    axes.set_xlabel(TOKENS)
+        axes.axhline(limit, color=colours.limit, linestyle="--", linewidth=1.2, label=f"exact limit ({limit:.3f})")
     axes.set_ylabel("nats/token")
+
+
+def _draw_both_scales(axes: Axes, record: Record) -> None:
+    """The losses in nats/token on the left, in bits/byte on the right."""
+    draw_losses(axes, record)
+    axes.set_xlabel(TOKENS)
     scale = record.bits(1.0)
     bits = axes.secondary_yaxis("right", functions=(lambda x: np.multiply(x, scale), lambda x: np.divide(x, scale)))
     bits.set_ylabel("bits/byte")
     bits.patch.set_visible(False)
     bits.spines["right"].set_visible(False)
+
+
+def _said_of_losses(record: Record) -> str:
+    """The first and the last losses, for those who do not see the chart."""
+    said = f"training from {record.train[0]['loss']:.3f} to {record.training_loss_at(record.last['step']):.3f}"
+    found = [row["nats_per_token"] for row in record.evaluations]
+    return said + (f", validation from {found[0]:.3f} to {found[-1]:.3f}" if found else "") + " nats/token"
 
 
 def rate_chart(record: Record) -> Markup:
@@ -158,7 +196,7 @@ def rate_chart(record: Record) -> Markup:
         _curve(axes, record, record.column("learning_rate"), "learning rate")
         axes.set_ylim(bottom=0)
 
-    return draw("rate", "The learning rate over the run", paint, SMALL)
+    return draw("rate", f"The learning rate over the run, {_ends(record.column('learning_rate'))}", paint, SMALL)
 
 
 def norm_chart(record: Record) -> Markup:
@@ -167,15 +205,14 @@ def norm_chart(record: Record) -> Markup:
     def paint(axes: Axes) -> None:
         _curve(axes, record, record.column("grad_norm"), "gradient norm")
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        plain_ticks(axes.yaxis)
         clip = record.config.train.grad_clip
         if clip is not None:
             axes.axhline(clip, color=LIMIT, linestyle="--", linewidth=1.2, label="clipped above")
             axes.legend()
 
-    return draw("norm", "The norm of the gradient over the run, on a logarithmic scale", paint, SMALL)
+    description = f"The norm of the gradient over the run, on a logarithmic scale, {_ends(record.column('grad_norm'))}"
+    return draw("norm", description, paint, SMALL)
 
 
 def speed_chart(record: Record) -> Markup:
@@ -185,7 +222,8 @@ def speed_chart(record: Record) -> Markup:
         _curve(axes, record, record.column("tokens_per_second") / 1e3, "1,000 tokens/s")
         axes.set_ylim(bottom=0)
 
-    return draw("speed", "Training tokens a second over the run", paint, SMALL)
+    description = f"Training tokens a second over the run, {_ends(record.column('tokens_per_second'))}"
+    return draw("speed", description, paint, SMALL)
 
 
 def _curve(axes: Axes, record: Record, values: np.ndarray, label: str) -> None:
@@ -193,6 +231,19 @@ def _curve(axes: Axes, record: Record, values: np.ndarray, label: str) -> None:
     axes.plot(thin(tokens), thin(values), style(tokens), color=TRAINING, linewidth=1)
     axes.set_xlabel(TOKENS)
     axes.set_ylabel(label)
+
+
+def _ends(values: np.ndarray) -> str:
+    """The first and the last value that is known, for those who do not see the chart."""
+    known = values[~np.isnan(values)]
+    return f"from {known[0]:,.4g} to {known[-1]:,.4g}" if len(known) else "not known"
+
+
+def plain_ticks(axis: Axis) -> None:
+    """A logarithmic axis' ticks as plain numbers: 0.5 reads better than 5 x 10^-1."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def style(points: Sequence[float] | np.ndarray) -> str:

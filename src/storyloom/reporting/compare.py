@@ -9,24 +9,27 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from storyloom.errors import ConfigError
 from storyloom.evaluation import measure_likelihood
 from storyloom.evaluation.likelihood import Likelihood, ratio_stderr
-from storyloom.generation import load
 from storyloom.model import count_parameters
-from storyloom.reporting import report
-from storyloom.reporting.charts import MARKERS, MUTED, RUNS, TOKENS, draw
-from storyloom.reporting.curves import thin
+from storyloom.reporting import stories
+from storyloom.reporting.charts import MUTED, RUNS, TOKENS, draw, plain_ticks, style
+from storyloom.reporting.curves import thin, updates_in_a_point
 from storyloom.reporting.page import check_place, render, write_page
-from storyloom.reporting.record import Record
+from storyloom.reporting.record import Record, printable
 from storyloom.reporting.settings import differences
+from storyloom.reporting.summary import headline
 from storyloom.runtime import Run
 
 FEWEST, MOST = 2, 8
 PAGE = "compare.html"
+FAR_APART = 10  # times as many tokens, or minutes
+# Runs differ in shape as well as in colour: matplotlib's name of a marker, and the character that looks like it.
+MARKERS = {"o": "●", "s": "■", "D": "◆", "^": "▲", "v": "▼", "P": "✚", "X": "✖\ufe0e", "*": "★"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Figures:
     """Seen in training."""
     epochs: float
     minutes: float
+    """Of updates, without evaluations."""
     tokens_per_second: float
     is_finished: bool
     nats_per_token: float | None = None
@@ -50,6 +54,7 @@ class Figures:
     stories: int | None = None
     """That were scored: all of validation, or those that are evaluated on the way."""
     comparable: bool = True
+    """Whether its bits/byte may be compared with those of other tokenizers."""
     text_sha256: str | None = None
     """Of all validation stories; None where it is not known any more."""
     difference_bits_per_byte: float | None = None
@@ -94,15 +99,21 @@ class Comparison:
         html = render(
             "compare.html.j2",
             title=" · ".join(self.names) if len(self.names) < 4 else f"{len(self.names)} runs",
-            headlines=[report.headline(record) for record in self.records],
+            headlines=[headline(record) for record in self.records],
+            markers=list(MARKERS.values()),
             figures=self.figures,
             is_one_text=len(texts) < 2,
             are_finished=all(figures.is_finished for figures in self.figures),
-            charts=[_chart("tokens", TOKENS, self.records), _chart("minutes", "minutes of updates", self.records)],
+            charts=[
+                _chart("tokens", TOKENS, self.names, self.records),
+                _chart("minutes", "minutes of updates", self.names, self.records),
+            ],
+            updates_in_a_point=updates_in_a_point(max(len(record.train) for record in self.records)),
             have_limit=any(record.limits for record in self.records),
             settings=self.settings,
-            max_new_tokens=report.MAX_NEW_TOKENS,
-            stories=[_story(record.run) for record in self.records],
+            strategy=stories.default_strategy(),
+            max_new_tokens=stories.MAX_NEW_TOKENS,
+            stories=[stories.by_default(record) for record in self.records],
         )
         return write_page(path, html)
 
@@ -124,7 +135,6 @@ def compare_runs(runs: Sequence[Run | str | os.PathLike[str]], out: str | os.Pat
         ConfigError: too few or too many runs, or one is named twice.
         RunError: one is missing, has not made a step yet, or is damaged; or `out` is no place for a page.
     """
-    check_place(Path(out))
     return Comparison(runs).write(out)
 
 
@@ -144,14 +154,14 @@ def _names(paths: list[Path]) -> list[str]:
     """The folders' own names, with as many of their parents' as tell them apart."""
     parts = [path.resolve().parts for path in paths]
     depth = next(depth for depth in count(1) if len({each[-depth:] for each in parts}) == len(parts))
-    return [Path(*each[-depth:]).as_posix() for each in parts]
+    return [printable(Path(*each[-depth:]).as_posix()) for each in parts]
 
 
 def _figures(name: str, record: Record) -> Figures:
     last, found = record.last, record.measured()
     figures = Figures(
         name=name,
-        path=str(record.run.path),
+        path=printable(str(record.run.path)),
         step=last["step"],
         parameters=count_parameters(record.config.model),
         tokens=last["tokens"],
@@ -159,13 +169,13 @@ def _figures(name: str, record: Record) -> Figures:
         minutes=record.minutes,
         tokens_per_second=record.tokens_per_second,
         is_finished=record.final is not None,
+        comparable=record.why_not_comparable is None,
         text_sha256=record.text_sha256,
     )
     if found is None:
         return figures
     measured = ("nats_per_token", "perplexity", "bits_per_byte", "bits_per_byte_stderr", "stories")
-    values = {name: found.row[name] for name in measured}
-    return replace(figures, **values, comparable=found.row.get("comparable", True))
+    return replace(figures, **{name: found.row[name] for name in measured})
 
 
 def _paired(records: list[Record], figures: list[Figures]) -> list[Figures]:
@@ -189,7 +199,8 @@ def _why_not(first: Figures, first_record: Record, found: Figures, record: Recor
         return "not finished"
     if first.text_sha256 != found.text_sha256:
         return "measured on different texts"
-    if not (first.comparable and found.comparable):
+    is_same_tokenizer = first_record.run.origin["tokenizer"] == record.run.origin["tokenizer"]
+    if not (is_same_tokenizer or (first.comparable and found.comparable)):
         return "not comparable"
     if first_record.data is None or record.data is None:
         return "the data is gone"
@@ -202,41 +213,50 @@ def _likelihood(record: Record) -> Likelihood:
     return measure_likelihood(record.run.load_model(), record.data.val_stories(), record.data.tokenizer.eot)
 
 
-def _story(run: Run) -> str | None:
-    """By the default strategy, with the same dice for every run; None before the first checkpoint."""
-    checkpoint = report.found_checkpoint(run)
-    return load(run.path, checkpoint).tell(max_new_tokens=report.MAX_NEW_TOKENS) if checkpoint else None
-
-
-def _chart(name: str, label: str, records: list[Record]) -> str:
+def _chart(name: str, label: str, names: list[str], records: list[Record]) -> Markup:
     """All losses in bits/byte: training as a pale running mean, validation as points.
 
-    The axis begins where the run that had the least time has a tenth of it behind it: what came before is steep.
+    The axis begins where the run that had the least has a tenth of it behind it: what came before is steep. It is
+    logarithmic where one run had so much more than another that the shorter one would be a strip at its left.
     """
+    curves = [_Curve(name, record) for record in records]
+    lasts = [float(curve.places[-1]) for curve in curves]
 
     def paint(axes: Axes) -> None:
-        spans = [_places(name, record) for record in records]
-        begin = min(float(places[-1]) for places in spans) / 10
+        begin = min(lasts) / 10
         seen: list[float] = []
-        for record, places, colour, marker in zip(records, spans, RUNS, MARKERS, strict=False):
-            training = np.array([record.bits(loss) for loss in record.smoothed])
-            points = [(places[record.index_of(e["step"])], e["bits_per_byte"]) for e in record.evaluations]
-            axes.plot(thin(places), thin(training), color=colour, linewidth=0.9, alpha=0.55)
-            if points:
-                axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4, linewidth=1.5)
-            seen += [*training[places >= begin], *(bits for place, bits in points if place >= begin)]
+        for curve, colour, marker in zip(curves, RUNS, MARKERS, strict=False):
+            drawn = {"color": colour, "alpha": 0.55, "linewidth": 0.9, "markersize": 3}
+            axes.plot(thin(curve.places), thin(curve.training), style(curve.places), **drawn)
+            if curve.points:
+                axes.plot(*zip(*curve.points, strict=True), color=colour, marker=marker, markersize=4, linewidth=1.5)
+            seen += [*curve.training[curve.places >= begin], *(bits for at, bits in curve.points if at >= begin)]
         for limit in {record.bits(limit) for record in records for limit in record.limits}:
             axes.axhline(limit, color=MUTED, linestyle="--", linewidth=1.2)
             seen.append(limit)
+        if max(lasts) >= FAR_APART * min(lasts):
+            axes.set_xscale("log")
+            plain_ticks(axes.xaxis)
         margin = 0.06 * (max(seen) - min(seen)) + 1e-3
-        axes.set_xlim(begin, 1.02 * max(float(places[-1]) for places in spans))
+        axes.set_xlim(begin, 1.02 * max(lasts))
         axes.set_ylim(min(seen) - margin, max(seen) + margin)
         axes.set_xlabel(label)
         axes.set_ylabel("bits/byte")
 
-    return draw(name, f"Training and validation loss of all runs over {label}", paint)
+    said = "; ".join(f"{run}, {curve.in_words}" for run, curve in zip(names, curves, strict=True))
+    return draw(name, f"Losses in bits/byte over {label}: {said}", paint)
 
 
-def _places(name: str, record: Record) -> np.ndarray:
-    """Where each update stands: in millions of tokens, or in minutes."""
-    return record.column("tokens") / 1e6 if name == "tokens" else record.column("seconds") / 60
+class _Curve:
+    """A run's losses in bits/byte over millions of tokens, or over minutes."""
+
+    def __init__(self, over: str, record: Record) -> None:
+        self.places = record.column("tokens") / 1e6 if over == "tokens" else record.column("seconds") / 60
+        self.training = record.smoothed("bits_per_byte")
+        self.points = [(self.places[record.index_of(e["step"])], e["bits_per_byte"]) for e in record.evaluations]
+
+    @property
+    def in_words(self) -> str:
+        """The first and the last losses."""
+        said = f"training from {self.training[0]:.3f} to {self.training[-1]:.3f}"
+        return said + (f", validation from {self.points[0][1]:.3f} to {self.points[-1][1]:.3f}" if self.points else "")

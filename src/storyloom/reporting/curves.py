@@ -21,6 +21,15 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
     return (sums[index + reach + 1] - sums[index - reach]) / (2 * reach + 1)
 
 
+def updates_in_a_point(count: int) -> int:
+    """How many updates of a run of `count` at most share a point of a thinned curve.
+
+    >>> updates_in_a_point(600), updates_in_a_point(1201)
+    (1, 3)
+    """
+    return -(-count // MOST_POINTS)
+
+
 def thin(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
     """Means over at most `most` windows of as equal length as can be, nan left out; a short curve as it is.
 

@@ -10,13 +10,17 @@ from typing import Literal
 
 import numpy as np
 
-from storyloom.reporting.page import rounded
-from storyloom.reporting.record import Record
+from storyloom.reporting.page import rough, rounded
+from storyloom.reporting.record import Record, Row
 
 NEAR = 0.2  # nats/token that a sound initialisation may lie from a uniform guess
 FEWEST = 5  # updates in a tenth of a run, below which a mean says nothing
+ENOUGH = 100  # updates in a run, below which neither its speed nor its validation has settled
+LEAST_SHOWN = 0.0005  # nats/token: less is 0.000 in figures
+LEVEL = 0.01  # of the loss: a slope whose noise is larger cannot be told from none
 NOTABLE_GAP = 0.1  # of the training loss
-MANY_CLIPPED = 0.5  # of all updates after the warm-up
+NOTABLE_RISE = 0.01  # of the lowest validation loss
+FEW_CLIPPED, MANY_CLIPPED = 0.1, 0.5  # of all updates after the warm-up
 MANY_EPOCHS = 4  # past which repeated text is worth less (Muennighoff et al., 2023, arXiv 2305.16264)
 
 
@@ -35,11 +39,10 @@ def diagnose(record: Record) -> list[Finding]:
 
 
 def ending(record: Record) -> Finding | None:
-    """Whether the run came to its end, and why not."""
+    """How far the run has come, or why it ended early."""
     step, planned = record.last["step"], record.max_steps
     if record.final is None:
-        text = f"It stopped at step {step:,} of {planned:,}: the figures are those of the way so far."
-        return Finding("the end", text, "watch")
+        return Finding("so far", f"It has come to step {step:,} of {planned:,}.")
     if step < planned:
         patience = record.config.train.patience
         text = f"It stopped early, at step {step:,} of {planned:,}: {patience} evaluations brought no lower loss."
@@ -82,7 +85,10 @@ def direction(record: Record) -> Finding | None:
         return Finding("the slope", f"{text} {_as_validation_has_it(record)}".rstrip())
     if fall < -2 * stderr:
         return Finding("the slope", f"The training loss rose in the last tenth of the run: {figures}.", "watch")
-    text = f"The training loss was level in the last tenth of the run: {figures}. More of the same brings little."
+    if 2 * stderr < LEVEL * last.mean():
+        text = f"The training loss was level in the last tenth of the run: {figures}. More of the same brings little."
+    else:
+        text = f"In the last tenth of the run any change of the training loss is smaller than its noise: {figures}."
     return Finding("the slope", text)
 
 
@@ -91,6 +97,8 @@ def _as_validation_has_it(record: Record) -> str:
     if len(record.evaluations) < 2:
         return ""
     change = record.evaluations[-1]["nats_per_token"] - record.evaluations[-2]["nats_per_token"]
+    if abs(change) < LEAST_SHOWN:
+        return "Validation did not: it stayed where it was between the last two evaluations."
     if change < 0:
         return f"Validation fell by {-change:.3f} between the last two evaluations: a longer run would likely go lower."
     return f"Validation did not: it rose by {change:.3f} between the last two evaluations."
@@ -98,7 +106,7 @@ def _as_validation_has_it(record: Record) -> str:
 
 def generalisation(record: Record) -> Finding | None:
     """Validation against training at the end."""
-    if not record.evaluations:
+    if not record.evaluations or record.evaluations[-1]["step"] < ENOUGH:
         return None
     row = record.evaluations[-1]
     validation, training = row["nats_per_token"], record.training_loss_at(row["step"])
@@ -108,10 +116,19 @@ def generalisation(record: Record) -> Finding | None:
         f"At step {row['step']:,} validation stood at {validation:.3f} ({row['stories']:,} stories), {abs(gap):.3f} "
         f"{side} the training loss of {training:.3f}"
     )
-    if gap > NOTABLE_GAP * training:
+    if gap <= NOTABLE_GAP * training:
+        return Finding("validation", f"{figures}: what it has learnt holds for stories it has not seen.", "good")
+    if record.has_repeated and gap > 2 * _stderr(row):
         text = f"{figures}: it has begun to learn its text by heart. More text, dropout or weight decay help."
         return Finding("validation", text, "watch")
-    return Finding("validation", f"{figures}: what it has learnt holds for stories it has not seen.", "good")
+    text = f"{figures}: the validation stories are harder than the training text, or too few to tell."
+    return Finding("validation", text)
+
+
+def _stderr(row: Row) -> float:
+    """Of an evaluation's loss over stories, nats/token; infinite where there is but one."""
+    bits = row["bits_per_byte_stderr"]
+    return math.inf if bits is None else bits * math.log(2) * row["bytes"] / row["tokens"]
 
 
 def best_checkpoint(record: Record) -> Finding | None:
@@ -120,13 +137,15 @@ def best_checkpoint(record: Record) -> Finding | None:
         return None
     best, last = record.best, record.evaluations[-1]
     if best["step"] == last["step"]:
-        text = f"The last evaluation, at step {last['step']:,}, was the best one: it kept improving to the end."
+        text = f"The last evaluation, at step {last['step']:,}, was the lowest so far: no sign of overfitting."
         return Finding("the best checkpoint", text, "good")
     rise = last["nats_per_token"] - best["nats_per_token"]
-    text = (
-        f"Validation was best at step {best['step']:,} and has risen by {rise:.3f} since: "
-        "the checkpoint `best` is kept from there; a shorter run, or `train.patience`, saves the rest."
-    )
+    text = f"Validation was lowest at step {best['step']:,}, and the checkpoint `best` is of there; "
+    if rise < NOTABLE_RISE * best["nats_per_token"]:
+        return Finding("the best checkpoint", f"{text}since then it has hardly changed ({rise:+.3f}).")
+    text += f"since then it has risen by {rise:.3f}."
+    if record.final is not None and record.config.train.patience is None:
+        text += " A shorter run, or `train.patience`, saves the rest."
     return Finding("the best checkpoint", text, "watch")
 
 
@@ -141,38 +160,51 @@ def gradients(record: Record) -> Finding | None:
         f"The gradient's norm was {np.median(known):.2g} in the middle, at most {norms[highest]:.2g} "
         f"(step {record.train[highest]['step']:,})"
     )
-    clip = record.config.train.grad_clip
-    if clip is None:
-        return Finding("the gradient", f"{text}; nothing was clipped.")
-    settled = norms[record.config.train.warmup_steps :]
-    share = float(np.mean(settled[~np.isnan(settled)] > clip)) if np.any(~np.isnan(settled)) else 0.0
+    clip, settled = record.config.train.grad_clip, norms[record.config.train.warmup_steps :]
+    settled = settled[~np.isnan(settled)]
+    if clip is None or not len(settled):
+        return Finding("the gradient", f"{text}; nothing was clipped." if clip is None else f"{text}.")
+    share = float(np.mean(settled > clip))
     text = f"{text}; after the warm-up {share:.1%} of the updates were clipped to {clip:g}."
     if share > MANY_CLIPPED:
-        return Finding("the gradient", f"{text} That is most of them: try a lower train.learning_rate.", "watch")
-    return Finding("the gradient", text, "good" if share < NOTABLE_GAP else "plain")
+        advice = "That is most of them: raise `train.grad_clip`, or look for jumps in the curve."
+        return Finding("the gradient", f"{text} {advice}", "watch")
+    return Finding("the gradient", text, "good" if share < FEW_CLIPPED else "plain")
 
 
 def repeats(record: Record) -> Finding | None:
     """How often the text was read."""
-    epochs = record.last["epoch"]
-    if epochs <= 1:
-        return Finding("the text", f"It saw {epochs:.0%} of its text, nothing twice: more text would not help yet.")
-    text = f"It read its text {epochs:.1f} times."
-    if epochs > MANY_EPOCHS:
+    times, is_stream = record.times_read, record.config.data.rows == "stream"
+    if times is None:
+        return None
+    if not is_stream:  # rows that cut stories, or overlap: some of the text was read more often than the rest
+        text = f"It read each token of its text {rough(times)} times on average, some more often than others."
+    elif times <= 1:
+        text = f"It read {rough(100 * times)}% of its text, nothing twice: more text would not help yet."
+    else:
+        text = f"It read its text {times:.1f} times."
+    if times > MANY_EPOCHS:
         more = f"{text} Past {MANY_EPOCHS} times repeated text is worth less than new: more stories would help."
         return Finding("the text", more, "watch")
-    return Finding("the text", f"{text} Up to {MANY_EPOCHS} times, that is nearly as good as new text.", "good")
+    if is_stream and times > 1:
+        return Finding("the text", f"{text} Up to {MANY_EPOCHS} times, that is nearly as good as new text.", "good")
+    return Finding("the text", text)
 
 
 def speed(record: Record) -> Finding | None:
-    """How fast and how evenly it went."""
-    speeds = record.column("tokens_per_second")
+    """How fast and how evenly it went; the first update after a start, which compiles, left out."""
+    if len(record.train) < ENOUGH:
+        return None
+    first = {row["step"] + 1 for row in record.starts}
+    speeds = np.array([row["tokens_per_second"] for row in record.train if row["step"] not in first])
     middle, slow = float(np.median(speeds)), float(np.percentile(speeds, 5))
-    flops = record.starts[-1]["flops_per_token"] * middle if record.starts else 0
-    text = f"It learnt from {middle:,.0f} tokens/s in the middle" + (f" ({flops / 1e9:,.0f} GFLOP/s)" if flops else "")
+    gflops = record.starts[-1]["flops_per_token"] * middle / 1e9
+    shown = f"{gflops:.3g}" if gflops < 100 else f"{gflops:,.0f}"
+    text = f"It learnt from {middle:,.0f} tokens/s in the middle ({shown} GFLOP/s)"
+    if record.config.data.rows != "stream":  # their updates hold more and fewer tokens
+        return Finding("the speed", f"{text}.")
     if slow < middle / 2:
-        text += f", but its slowest twentieth stayed below {slow:,.0f}: something else was at work on the machine."
-        return Finding("the speed", text, "watch")
+        return Finding("the speed", f"{text}, but from less than {slow:,.0f} in its slowest twentieth.", "watch")
     return Finding("the speed", f"{text}, and from {slow:,.0f} or more in all but the slowest twentieth.")
 
 
@@ -183,8 +215,9 @@ def distance(record: Record) -> Finding | None:
         return None
     gap, stderr = final["gap_bits_per_byte"], final["gap_bits_per_byte_stderr"]
     text = (
-        f"No model can do better on these stories than {final['limit_bits_per_byte']:.4f} bits/byte; this one is "
-        f"{gap:.4f} ± {rounded(stderr, 4)} above, {gap / final['limit_bits_per_byte']:.1%} of the limit."
+        f"On average no model can do better on such stories than {final['limit_bits_per_byte']:.4f} bits/byte; the "
+        f"checkpoint `best` is {gap:.4f} ± {rounded(stderr, 4)} above, {gap / final['limit_bits_per_byte']:.1%} of "
+        "the limit."
     )
     return Finding("the limit", text)
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from storyloom.errors import RunError
-from storyloom.files import write_text
+from storyloom.files import write_bytes
 
 GENERATOR = '<meta name="generator" content="storyloom">'  # by which a page of ours is known
 HEAD = 1000  # bytes in which it stands
@@ -37,6 +37,15 @@ def short(value: float) -> str:
         if value >= 0.9995 * size:  # what three digits round up to it
             return f"{value / size:.3g}{unit}"
     return f"{value:.0f}"
+
+
+def rough(value: float) -> str:
+    """Two digits, or all before the point where there are more.
+
+    >>> rough(0.00312), rough(9.96), rough(1234.5)
+    ('0.0031', '10', '1,234')
+    """
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 
 def megabytes(count: int) -> str:
@@ -67,7 +76,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(rounded=rounded, short=short, megabytes=megabytes, with_code=with_code)
+    environment.filters.update(rounded=rounded, rough=rough, short=short, with_code=with_code)
     return environment
 
 
@@ -79,14 +88,19 @@ def render(template: str, **content: Any) -> str:
 def check_place(out: Path) -> None:
     """Refuse a place where no page may be put. Raises `RunError`."""
     if out.is_dir():
-        raise RunError(f"--out {out} is a folder: name a file, {out / 'report.html'} for example")
+        raise RunError(f"{out} is a folder: name a file, {out / 'page.html'} for example")
     if not out.parent.is_dir():
-        raise RunError(f"--out {out}: there is no folder {out.parent}: make it, or name another file")
-    if out.exists() and GENERATOR.encode() not in out.read_bytes()[:HEAD]:
-        raise RunError(f"{out} exists already and is no page of storyloom's: name another --out, or remove it first")
+        raise RunError(f"cannot write {out}: there is no folder {out.parent}: make it, or name another file")
+    if out.exists() and not _is_ours(out):
+        raise RunError(f"{out} exists already and is no page of storyloom's: choose another --out, or remove it first")
+
+
+def _is_ours(page: Path) -> bool:
+    with page.open("rb") as file:
+        return GENERATOR.encode() in file.read(HEAD)
 
 
 def write_page(out: Path, html: str) -> Path:
-    """Put a page in its place, wholly or not at all."""
-    write_text(out, html)
+    """Put a page in its place, wholly or not at all; what UTF-8 cannot hold, as in a folder's name, becomes `?`."""
+    write_bytes(out, html.encode("utf-8", "replace"))
     return out

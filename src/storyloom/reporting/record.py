@@ -13,13 +13,16 @@ import numpy as np
 
 from storyloom.config import Config
 from storyloom.data import Data
+from storyloom.data.sources import Storybook
 from storyloom.errors import RunError, StoryloomError
 from storyloom.reporting.curves import smooth, window_of
 from storyloom.runtime import Run
+from storyloom.runtime.run import CHECKPOINTS
 from storyloom.training.metrics import read_rows
 
 Row = dict[str, Any]
-STORYBOOK, TINYSTORIES, OWN = "storybook", "tinystories", "own"
+STORYBOOK, TINYSTORIES, OWN = Storybook.name, "tinystories", "own"
+VALIDATION_FROM = "validation from "  # before a source's name, where a manifest says how it was split
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,17 @@ class Record:
         self.final: Row | None = finals[-1] if finals else None
         told = read_rows(self.run.path / "samples.jsonl", "sample")
         self.samples = [row for row in told if row["step"] <= self.last["step"]]  # a killed run may have told more
+        self._columns: dict[str, np.ndarray] = {}
 
     @property
     def name(self) -> str:
-        """The run folder's."""
-        return self.run.path.resolve().name
+        """The run folder's, as it can be printed."""
+        return printable(self.run.path.resolve().name)
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The checkpoint to take where none is named; None before the first one."""
+        return next((name for name in CHECKPOINTS if self.run.has_checkpoint(name)), None)
 
     @property
     def config(self) -> Config:
@@ -77,13 +86,14 @@ class Record:
 
     def column(self, name: str) -> np.ndarray:
         """One value of every update, float64 (n,); nan where there is none."""
-        return np.array([math.nan if row.get(name) is None else row[name] for row in self.train], np.float64)
+        if name not in self._columns:
+            values = [math.nan if row.get(name) is None else row[name] for row in self.train]
+            self._columns[name] = np.array(values, np.float64)
+        return self._columns[name]
 
-    @cached_property
-    def smoothed(self) -> np.ndarray:
-        """The running mean of the training loss, nats/token (n,)."""
-        losses = self.column("loss")
-        return smooth(losses, window_of(len(losses)))
+    def smoothed(self, name: str = "loss") -> np.ndarray:
+        """The running mean of a column, (n,)."""
+        return smooth(self.column(name), window_of(len(self.train)))
 
     def tokens_at(self, step: int) -> int:
         """Training tokens that the weights of `step` have seen."""
@@ -114,9 +124,26 @@ class Record:
 
     @property
     def minutes(self) -> float:
-        """Wall-clock time with evaluations where it was trained in one go, else the time of all updates alone."""
-        in_one_go = self.final is not None and len(self.starts) == 1
-        return self.final["minutes"] if in_one_go and self.final else self.last["seconds"] / 60
+        """The time of all updates, without evaluations."""
+        return self.last["seconds"] / 60
+
+    @property
+    def wall_minutes(self) -> float | None:
+        """Wall-clock time with evaluations; None unless it was trained to its end in one go."""
+        in_one_go = self.starts[-1]["step"] == 0
+        return self.final["minutes"] if self.final and in_one_go else None
+
+    @property
+    def times_read(self) -> float | None:
+        """How often each token of its text was trained on, on average; None where that is not known any more."""
+        if self.data is not None:
+            return self.last["tokens"] / self.data.manifest["train"]["tokens"]
+        return self.last["epoch"] if self.config.data.rows == "stream" else None
+
+    @property
+    def has_repeated(self) -> bool:
+        """Whether it read some of its text more than once."""
+        return max(self.last["epoch"], self.times_read or 0) > 1
 
     @property
     def tokens_per_second(self) -> float:
@@ -128,6 +155,11 @@ class Record:
         """What a guess that knows nothing costs: ln(vocabulary), nats/token."""
         assert self.config.model.vocab_size is not None, "a run has its data's"
         return math.log(self.config.model.vocab_size)
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether any validation story was."""
+        return bool(self.final or self.evaluations)
 
     @property
     def bytes_per_token(self) -> float:
@@ -148,14 +180,40 @@ class Record:
             return []
         return [self.final["limit_bits_per_byte"] * math.log(2) * self.bytes_per_token]
 
+    @property
+    def val_source(self) -> str | None:
+        """The source of the validation stories, where they have one of their own and the data is still there."""
+        split = self.data.manifest["split"] if self.data else ""
+        return split.removeprefix(VALIDATION_FROM) if split.startswith(VALIDATION_FROM) else None
+
     @cached_property
     def text_kind(self) -> str:
-        """What it learnt from: the storybook, TinyStories by its name, or a text of the user's own."""
-        manifest = self.data.manifest if self.data else {}
-        if self.limits or "storybook" in manifest or self.run.origin.get("source") == STORYBOOK:
+        """What it was measured on: the storybook, TinyStories by its name, or a text of the user's own."""
+        if self.limits:
             return STORYBOOK
-        names = [*manifest.get("sources", ()), manifest.get("split", ""), self.run.origin.get("source", "")]
-        return TINYSTORIES if any(TINYSTORIES in name.lower() for name in names) else OWN
+        if self.data is None:
+            return self._kind_of(self.run.origin.get("source", ""))
+        names = self.data.manifest["sources"] if self.val_source is None else [self.val_source]
+        kinds = {self._kind_of(name) for name in names}
+        return kinds.pop() if len(kinds) == 1 else OWN
+
+    def _kind_of(self, source: str) -> str:
+        is_told = self.data is None or STORYBOOK in self.data.manifest  # a folder may have its name, too
+        if source == STORYBOOK and is_told:
+            return STORYBOOK
+        return TINYSTORIES if TINYSTORIES in source.lower() else OWN
+
+    @property
+    def why_not_comparable(self) -> str | None:
+        """Why its bits/byte may not be compared with other tokenizers', as `evaluate` has it; None where they may."""
+        if self.final is not None:
+            return self.final.get("why_not_comparable")
+        if self.data is None:
+            return "the data is gone, and with it what is known of its text"
+        altered = self.data.manifest["corpus"].get("validation_altered", 0)
+        if self.data.manifest["val"]["stories_with_unknown_characters"]:
+            return "the text has characters the tokenizer does not know"
+        return f"cleaning changed or dropped {altered:,} of its stories" if altered else None
 
     @property
     def text_sha256(self) -> str | None:
@@ -178,3 +236,12 @@ class Record:
         if self.final is not None and row["step"] == self.best["step"]:
             return Measured(self.final, row["step"], is_all=True)
         return Measured(row, row["step"], is_all=False)
+
+
+def printable(text: str) -> str:
+    """With a question mark for what no encoding has: a folder's name may be any bytes.
+
+    >>> printable("caf\\udce9")
+    'caf?'
+    """
+    return text.encode("utf-8", "replace").decode("utf-8")

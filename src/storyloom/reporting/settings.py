@@ -6,8 +6,11 @@ from typing import Any
 
 from storyloom.config import Config, DataConfig
 from storyloom.reporting.record import Record
+from storyloom.training.train import OWN_DATA
 
-OWN_DATA = "data"  # a source that `train` prepared into the run folder itself
+ASKED = ("preset", "minutes", "init", "source", "data")  # of a run's origin, beside the settings
+SHORT = 12  # digits of a checksum, enough to see that two differ
+MADE_WITH = ("storyloom", "torch")
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,11 @@ def settings_of(config: Config) -> list[Setting]:
 
 
 def differences(records: list[Record]) -> dict[str, list[str]]:
-    """The settings in which runs differ: each one's value in each run."""
+    """What runs were asked for, made from and set to in which they differ: each one's value in each run."""
     values = [
-        {**{name: shown(record.run.origin.get(name)) for name in ("preset", "minutes", "storyloom", "torch")}}
+        {name: shown(record.run.origin.get(name)) for name in ASKED}
+        | {"data's checksum": shown(record.run.origin.get("data_fingerprint"))[:SHORT]}
+        | {name: shown(record.run.origin.get(name)) for name in MADE_WITH}
         | {setting.name: setting.value for setting in settings_of(record.config)}
         for record in records
     ]
@@ -69,7 +74,7 @@ def commands(record: Record) -> list[tuple[str, str]]:
     data = str(record.run.data_folder) if prepared else origin.get("source", OWN_DATA)
     typed = [] if not prepared else [("the data, where its texts lie", _prepare(record, data))]
     typed.append(("the run", ["storyloom", "train", "--data", data, "--out", "RUN", *_asked(record)]))
-    exact = ["storyloom", "train", "--data", data, "--out", "RUN", "--config", f"{run}/config.toml"]
+    exact = ["storyloom", "train", "--data", data, "--out", "RUN", "--config", f"{run}/config.toml", *_init(record)]
     typed.append(("the very same updates, whatever the machine's speed", exact))
     if record.final is None:
         typed.append(("going on with it", ["storyloom", "train", "--out", run, "--resume"]))
@@ -84,11 +89,15 @@ def _asked(record: Record) -> list[str]:
     asked = ["--preset", origin["preset"]] if "preset" in origin else ["--config", f"{record.run.path}/config.toml"]
     if "minutes" in origin:
         asked += ["--minutes", f"{origin['minutes']:g}"]
-    if "init" in origin:
-        asked += ["--init", origin["init"]]
+    asked += _init(record)
     for setting in origin.get("settings", ()):
         asked += ["--set", setting]
     return asked
+
+
+def _init(record: Record) -> list[str]:
+    """The run whose weights it began with, where there is one."""
+    return ["--init", record.run.origin["init"]] if "init" in record.run.origin else []
 
 
 def _prepare(record: Record, data: str) -> list[str]:
@@ -97,17 +106,17 @@ def _prepare(record: Record, data: str) -> list[str]:
         return []
     manifest, default = record.data.manifest, DataConfig()
     made = {**default.model_dump(), **manifest["settings"]}
-    words = ["storyloom", "prepare", *manifest["sources"], *manifest["not_read"], "--out", data]
+    sources = [name or "." for name in (*manifest["sources"], *manifest["not_read"])]  # `Path(".")` has no name
+    words = ["storyloom", "prepare", *sources, "--out", data]
     words += ["--tokenizer", made["tokenizer"]]
     if made["tokenizer"] == "bpe":
         words += ["--vocab-size", str(made["vocab_size"])]
-    separate = manifest["split"].removeprefix("validation from ")
-    if separate != manifest["split"] and not separate.startswith("the split"):
-        words += ["--val", separate]
-    elif made["val_fraction"] != default.val_fraction:
-        words += ["--val-fraction", f"{made['val_fraction']:g}"]
+    if record.val_source is None:
+        words += ["--val-fraction", str(made["val_fraction"])]
+    elif not record.val_source.startswith("the split"):  # which a data set of the hub brings
+        words += ["--val", record.val_source]
     if made["limit_mb"] is not None:
-        words += ["--limit-mb", f"{made['limit_mb']:g}"]
+        words += ["--limit-mb", str(made["limit_mb"])]
     if made["column"] != default.column:
         words += ["--column", made["column"]]
     return words + [f"--{flag.replace('_', '-')}" for flag in ("clean", "strict_characters") if made[flag]]
