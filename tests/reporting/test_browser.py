@@ -22,6 +22,9 @@ STICKING_OUT = """
     .map(element => element.outerHTML.slice(0, 99))
 """
 COLOURS = "() => [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+UNSEEN = """
+() => [...document.querySelectorAll(".unseen")].every(element => element.getBoundingClientRect().width <= 1)
+"""
 INK = '() => getComputedStyle(document.querySelector(".chart text")).fill'
 
 
@@ -63,8 +66,24 @@ def test_nothing_is_cut_off_and_nothing_complains(browser, pages, which, scheme,
     assert (said, asked) == ([], [pages[which].as_uri()])
     assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
     assert page.evaluate(STICKING_OUT) == []
+    assert page.evaluate(UNSEEN)
     assert page.locator("svg").count() == [5, 2][which]
-    background, ink = (sum(map(int, colour[4:-1].split(","))) for colour in page.evaluate(COLOURS))
+    background, ink = brightness(page)
     assert (background > ink) == (scheme == "light")
     assert (sum(map(int, page.evaluate(INK)[4:-1].split(","))) < 384) == (scheme == "light")
     page.close()
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["report", "compare"])
+def test_paper_is_light_also_on_a_dark_screen(browser, pages, which):
+    page = browser.new_page(color_scheme="dark")
+    page.goto(pages[which].as_uri())
+    page.emulate_media(media="print")
+    background, ink = brightness(page)
+    assert background > ink
+    page.close()
+
+
+def brightness(page):
+    """Of paper and ink: the sum of red, green and blue."""
+    return [sum(map(int, colour[4:-1].split(","))) for colour in page.evaluate(COLOURS)]

@@ -148,7 +148,7 @@ def test_a_rise_is_to_be_watched_from_one_percent(make_record, last, mood):
 def test_a_best_checkpoint_at_the_end_is_good(make_record):
     finding = diagnosis.best_checkpoint(make_record([2.0] * 6, [(3, 2.5), (6, 2.25)]))
     assert finding.mood == "good"
-    assert "step 6, was the lowest so far: no sign of overfitting" in finding.text
+    assert "step 6, was the lowest so far: validation has not begun to rise" in finding.text
 
 
 def test_clipped_updates_are_counted_after_the_warm_up(make_record):

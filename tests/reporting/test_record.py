@@ -128,8 +128,9 @@ def test_whether_a_run_can_be_compared_is_known_before_its_end(make_record):
     assert record.why_not_comparable is None
     record.data = invented_data(["a.txt"], altered=1009)
     assert record.why_not_comparable == "cleaning changed or dropped 1,009 of its stories"
-    record.data = invented_data(["a.txt"], unknown=3)
-    assert record.why_not_comparable == "the text has characters the tokenizer does not know"
+    record.data = invented_data(["a.txt"], altered=7, unknown=3)
+    unknown = "the text has characters the tokenizer does not know"
+    assert record.why_not_comparable == f"{unknown}, and cleaning changed or dropped 7 of its stories"
     assert make_record([4.0], [(1, 3.5)], scored(3.5), name="finished").why_not_comparable is None
 
 

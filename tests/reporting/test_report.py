@@ -164,7 +164,7 @@ def test_published_losses_stand_around_a_run_on_tinystories(make_record):
     assert [mark.bits_per_byte for mark in marks] == sorted((m.bits_per_byte for m in marks), reverse=True)
     assert len(marks) == len(TINYSTORIES_LOSSES) + 1
     (ours,) = [mark for mark in marks if mark.is_ours]
-    assert (ours.bits_per_byte, ours.note) == (pytest.approx(scored(3.5)["bits_per_byte"]), "this run")
+    assert (ours.bits_per_byte, ours.note) == (pytest.approx(scored(3.5)["bits_per_byte"]), "this run at step 1")
     page = Page(storyloom.write_report(record.run))
     assert "Published losses on TinyStories" in page.text["findings"]
 
@@ -189,7 +189,7 @@ def test_a_loss_that_cannot_be_compared_says_so(make_record):
     final = scored(3.5) | {"comparable": False, "why_not_comparable": "cleaning changed 7 of its stories"}
     record = make_record([4.0], [(1, 3.5)], final)
     (ours,) = [mark for mark in report.scale(record, "best") if mark.is_ours]
-    assert ours.note == "this run, not comparable"
+    assert ours.note == "this run at step 1, not comparable"
     page = Page(storyloom.write_report(record.run))
     assert "not comparable: cleaning changed 7 of its stories" in page.text[""]
     assert f"{BYTES_PER_TOKEN:.2f} bytes" in page.text[""]

@@ -50,11 +50,9 @@ def ending(record: Record) -> Finding | None:
     return None
 
 
-def first_loss(record: Record) -> Finding | None:
+def first_loss(record: Record) -> Finding:
     """Whether the first loss is that of a guess that knows nothing."""
     first, guess = record.train[0]["loss"], record.uniform_loss
-    if record.train[0]["step"] != 1:
-        return None
     begun = f"It began at {first:.2f} nats/token"
     vocabulary = f"{record.config.model.vocab_size:,}"
     if "init" in record.run.origin:
@@ -137,7 +135,10 @@ def best_checkpoint(record: Record) -> Finding | None:
         return None
     best, last = record.best, record.evaluations[-1]
     if best["step"] == last["step"]:
-        text = f"The last evaluation, at step {last['step']:,}, was the lowest so far: no sign of overfitting."
+        text = (
+            f"The last evaluation, at step {last['step']:,}, was the lowest so far: validation has not begun to rise, "
+            "which is the sign of overfitting."
+        )
         return Finding("the best checkpoint", text, "good")
     rise = last["nats_per_token"] - best["nats_per_token"]
     text = f"Validation was lowest at step {best['step']:,}, and the checkpoint `best` is of there; "

@@ -22,6 +22,7 @@ from storyloom.training.metrics import read_rows
 
 Row = dict[str, Any]
 STORYBOOK, TINYSTORIES, OWN = Storybook.name, "tinystories", "own"
+UNKNOWN = "stories_with_unknown_characters"
 VALIDATION_FROM = "validation from "  # before a source's name, where a manifest says how it was split
 
 
@@ -120,7 +121,8 @@ class Record:
     @property
     def max_steps(self) -> int:
         """Updates that were planned."""
-        return self.config.train.max_steps or self.last["step"]
+        assert self.config.train.max_steps is not None, "a run has its budget's"
+        return self.config.train.max_steps
 
     @property
     def minutes(self) -> float:
@@ -211,9 +213,11 @@ class Record:
         if self.data is None:
             return "the data is gone, and with it what is known of its text"
         altered = self.data.manifest["corpus"].get("validation_altered", 0)
-        if self.data.manifest["val"]["stories_with_unknown_characters"]:
-            return "the text has characters the tokenizer does not know"
-        return f"cleaning changed or dropped {altered:,} of its stories" if altered else None
+        reasons = {
+            "the text has characters the tokenizer does not know": self.data.manifest["val"][UNKNOWN],
+            f"cleaning changed or dropped {altered:,} of its stories": altered,
+        }
+        return ", and ".join(reason for reason, stories in reasons.items() if stories) or None
 
     @property
     def text_sha256(self) -> str | None:
@@ -230,7 +234,7 @@ class Record:
 
     def measured(self, checkpoint: str = "best") -> Measured | None:
         """The validation loss of a checkpoint: of all stories where these weights were measured so, else on the way."""
-        if not self.evaluations or self.best is None:
+        if self.best is None:
             return None
         row = self.best if checkpoint == "best" else self.evaluations[-1]
         if self.final is not None and row["step"] == self.best["step"]:

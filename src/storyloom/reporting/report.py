@@ -123,7 +123,7 @@ def scale(record: Record, checkpoint: str) -> list[Mark]:
     if record.text_kind != TINYSTORIES:  # there the others' losses are yardstick enough
         marks.append(Mark("a guess that knows nothing", record.bits(record.uniform_loss), "ln(vocabulary)"))
     if found:
-        note = "this run" + (", not comparable" if record.why_not_comparable else "")
+        note = f"this run at step {found.step:,}" + (", not comparable" if record.why_not_comparable else "")
         marks.append(Mark(record.name, found.row["bits_per_byte"], note, is_ours=True))
     marks += [Mark("the exact limit", record.bits(limit), "of these stories") for limit in record.limits]
     if record.text_kind != STORYBOOK:
