@@ -112,9 +112,9 @@ def test_without_a_limit_none_is_drawn(make_run, figures):
 
 def test_a_folders_name_is_no_formula(make_run, figures, tmp_path):
     """Two dollars were read as mathematics, which raised at the end of a long training."""
-    folder = shutil.copytree(make_run([5.0, 4.0]), tmp_path / r"$\no$ 5$")
+    folder = shutil.copytree(make_run([5.0, 4.0]), tmp_path / r"$\no$ 5")
     plot_losses(folder)
-    assert figures[0].axes[0].get_title() == r"$\no$ 5$: loss in nats/token"
+    assert figures[0].axes[0].get_title() == r"$\no$ 5: loss in nats/token"
 
 
 def test_a_rise_is_seen_to_its_top(make_run, figures):

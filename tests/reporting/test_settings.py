@@ -94,7 +94,7 @@ def test_only_an_unfinished_run_can_be_gone_on_with(make_record, finished):
     [
         {"vocab_size": 263, "val_fraction": 0.123456789},
         {"tokenizer": "char", "val": "held out.txt"},
-        {"vocab_size": 269, "clean": True, "limit_mb": 0.0020001},
+        {"vocab_size": 269, "clean": True, "limit_mb": 0.00200010001},
     ],
     ids=str,
 )
