@@ -276,7 +276,7 @@ def test_arms_whose_updates_cost_what_the_bases_do_need_no_pace(real):
         *("trapezoid, the last 0.7", "cosine"),
         *("aligned: windows that begin with a story", "padded: one story"),
         "decay 0.99",
-        "0.3",
+        *("0.5", "1.0"),
         "projections that start at zero",
     ]
     assert {line.partition(" ")[0] for line in describe_settings()} > FREE

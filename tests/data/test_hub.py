@@ -198,5 +198,5 @@ def test_offline_the_command_says_what_to_do_and_nothing_else(tmp_path):
 
 def test_without_the_extra_the_way_to_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DataError, match=r"datasets is needed to read tinystories: pip install storyloom\[hub\]"):
+    with pytest.raises(DataError, match=r"datasets is needed to read tinystories: .*pip install '\.\[hub\]'"):
         open_hub("tinystories", "text", "train")
