@@ -48,17 +48,6 @@ FOR_LARGE_MODELS = {"train.warmup_steps": "1", "train.compile": "false", "train.
 
 
 @dataclass(frozen=True)
-class Published:
-    """What a system's description reports."""
-
-    figure: str
-    bits_per_byte: float | None = None
-    """About: from nats/token at 4.0 bytes a token of GPT-2's and one a character."""
-    differs: str = ""
-    """What was otherwise there than here: text, tokens, hardware, kind of loss."""
-
-
-@dataclass(frozen=True)
 class Contestant:
     """A system: its preset, with what is changed in it."""
 
@@ -71,7 +60,8 @@ class Contestant:
     """Another preset whose data settings it takes."""
     own_split: bool = False
     """Whether its validation stories come from the training text."""
-    published: Published | None = None
+    differs: str | None = None
+    """What was otherwise where its published loss was measured: text, tokens, hardware, kind of loss."""
 
     @property
     def data_preset(self) -> str:
@@ -89,53 +79,34 @@ CONTESTANTS = {
         "gpt-2layer",
         "TinyStories GPT",
         FOUR,
-        published=Published(
-            "training loss 3.88 nats/token",
-            1.40,
-            "10 epochs of 10M words of TinyStories with dropout on; hardware not told; a training loss",
-        ),
+        differs="10 epochs of 10M words of TinyStories with dropout on; hardware not told; a training loss",
     ),
     RIVAL_ON_CHARACTERS: Contestant(
         RIVAL_ON_CHARACTERS,
         "MiniGPT",
         {"multinomial": {}},
         own_split=True,
-        published=Published(
-            "none",
-            differs="cleaned characters, the last tenth of one megabyte: compare it with the characters above only",
-        ),
+        differs="cleaned characters, the last tenth of one megabyte: compare it with the characters above only",
     ),
     "gpt2-small": Contestant(
         "gpt2-small",
         "Tiny Tales",
         {**FOUR, "beam": {"beams": 3}},
         settings=as_settings(FOR_LARGE_MODELS),
-        published=Published(
-            "training loss 2.32 nats/token",
-            0.84,
-            "20 epochs of TinyStories with dropout on, about 6 hours, hardware not told; a training loss",
-        ),
+        differs="20 epochs of TinyStories with dropout on, about 6 hours, hardware not told; a training loss",
     ),
     "slm-30m": Contestant(
         "slm-30m",
         "Small Language Model",
         {"multinomial": {}},
         settings=as_settings(FOR_LARGE_MODELS),
-        published=Published(
-            "validation loss 2.3 nats/token",
-            0.83,
-            "TinyStories with a validation split of its own, 20,000 iterations; hardware not told; random windows",
-        ),
+        differs="TinyStories with a validation split of its own, 20,000 iterations; hardware not told; random windows",
     ),
     "gpt-5m": Contestant(
         "gpt-5m",
         "TinyStories LLM",
         {name: FOUR[name] for name in ("greedy", "temperature", "top-k")},
-        published=Published(
-            "best validation loss 1.4 nats/token",
-            2.02,
-            "one file of about a thousand sentences; its tokens, not told, are read as characters; a CPU or one GPU",
-        ),
+        differs="one file of about a thousand sentences; its tokens, not told, read as characters; a CPU or one GPU",
     ),
     OURS: Contestant(OURS, "storyloom", ALL),
     OURS_ON_CHARACTERS: Contestant(

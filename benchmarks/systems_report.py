@@ -16,6 +16,7 @@ from systems_contestants import (
 )
 
 from storyloom.config.loading import preset_text
+from storyloom.reporting.references import DESCRIBED
 
 INTRODUCTION = """# Story models side by side
 
@@ -168,10 +169,13 @@ def published_table(rows: Sequence[Row]) -> str:
     ladder = [row for row in ladder_rows(rows) if row is not None and "failed" not in row]
     lines = []
     for name, contestant in CONTESTANTS.items():
-        if (published := contestant.published) is not None:
-            target = published.bits_per_byte
-            cells = ("-", "-", "-") if target is None else (f"{target:.2f}", *time_to(target, ladder))
-            lines.append(table_row(f"{contestant.title} (`{name}`)", published.figure, *cells, published.differs))
+        if contestant.differs is not None:
+            figure, cells = "none", ("-", "-", "-")
+            if (published := DESCRIBED.get(name)) is not None:
+                kind = "training" if published.is_training_loss else "validation"
+                figure = f"{kind} loss {published.nats_per_token} nats/token"
+                cells = (f"{published.bits_per_byte:.2f}", *time_to(published.bits_per_byte, ladder))
+            lines.append(table_row(f"{contestant.title} (`{name}`)", figure, *cells, contestant.differs))
     return "\n".join([PUBLISHED_HEAD, *lines, ""])
 
 

@@ -1,6 +1,6 @@
 """How good a model is, measured on text."""
 
-from storyloom.evaluation.evaluate import evaluate
+from storyloom.evaluation.evaluate import evaluate, why_not_comparable
 from storyloom.evaluation.likelihood import Likelihood, measure_likelihood
 from storyloom.evaluation.quality import StrategyQuality, compare_strategies, distinct_n, repetition
 
@@ -12,4 +12,5 @@ __all__ = [
     "evaluate",
     "measure_likelihood",
     "repetition",
+    "why_not_comparable",
 ]

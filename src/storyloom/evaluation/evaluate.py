@@ -59,10 +59,12 @@ def evaluate(
         stories = found.val_stories()
         altered = found.manifest.get("corpus", {}).get("validation_altered", 0)
         grammar = found.manifest.get("storybook")
+    why = why_not_comparable(sum(bool(tokenizer.unknown_characters(story.text)) for story in stories), altered)
     likelihood = measure_likelihood(opened.load_model(checkpoint), stories, tokenizer.eot)
     return {
         **as_dict(likelihood),
-        **_comparable(sum(bool(tokenizer.unknown_characters(story.text)) for story in stories), altered),
+        "comparable": why is None,
+        **({"why_not_comparable": why} if why else {}),
         "text_sha256": hashlib.sha256(join_stories(story.text for story in stories).encode("utf-8")).hexdigest(),
         **(compare_with_limit(likelihood, stories) if grammar in (None, storybook.VERSION) else {}),
     }
@@ -83,19 +85,21 @@ def compare_with_limit(likelihood: Likelihood, stories: Sequence[EncodedStory]) 
     }
 
 
-def _comparable(unknown: int, altered: int) -> dict[str, bool | str]:
-    """Whether the stories as evaluated are those that were written, and if not, why.
+def why_not_comparable(unknown: int, altered: int) -> str | None:
+    """Why bits/byte of these stories may not be compared with other tokenizers'; None where they may.
 
     Args:
         unknown: stories with characters that the tokenizer does not know.
         altered: stories that cleaning changed or dropped.
+
+    >>> why_not_comparable(0, 1207)
+    'cleaning changed or dropped 1,207 of its stories'
     """
     reasons = {
         "the text has characters the tokenizer does not know": unknown,
         f"cleaning changed or dropped {altered:,} of its stories": altered,
     }
-    found = [reason for reason, stories in reasons.items() if stories]
-    return {"comparable": False, "why_not_comparable": ", and ".join(found)} if found else {"comparable": True}
+    return ", and ".join(reason for reason, stories in reasons.items() if stories) or None
 
 
 def _open_data(run: Run, data: str | os.PathLike[str] | Data | None) -> Data:

@@ -15,6 +15,7 @@ from storyloom.config import Config
 from storyloom.data import Data
 from storyloom.data.sources import Storybook
 from storyloom.errors import RunError, StoryloomError
+from storyloom.evaluation import why_not_comparable
 from storyloom.reporting.curves import smooth, window_of
 from storyloom.runtime import Run
 from storyloom.runtime.run import CHECKPOINTS
@@ -213,11 +214,7 @@ class Record:
         if self.data is None:
             return "the data is gone, and with it what is known of its text"
         altered = self.data.manifest["corpus"].get("validation_altered", 0)
-        reasons = {
-            "the text has characters the tokenizer does not know": self.data.manifest["val"][UNKNOWN],
-            f"cleaning changed or dropped {altered:,} of its stories": altered,
-        }
-        return ", and ".join(reason for reason, stories in reasons.items() if stories) or None
+        return why_not_comparable(self.data.manifest["val"][UNKNOWN], altered)
 
     @property
     def text_sha256(self) -> str | None:
