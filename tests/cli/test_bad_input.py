@@ -141,6 +141,8 @@ BAD = {
     f"{TRAIN} --set train.compile=perhaps": ["'perhaps'", "auto, false, true"],
     f"{TRAIN} --set train.grad_accum_steps=many": ["'many'", "integer", "or auto"],
     f"{TRAIN} --set train.grad_accum_steps=0": ["= 0", "at least 1, or auto"],
+    f"{TRAIN} --set train.threads=many": ["'many'", "integer", "or auto"],
+    f"{TRAIN} --set train.threads=0": ["= 0", "at least 1, or auto"],
     f"{TRAIN} --set train.patience=0": ["train.patience = 0", "1"],
     f"{TRAIN} --set train.ema=1": ["train.ema = 1", "less than 1"],
     f"{TRAIN} --set train.seed=-1": ["train.seed = -1", "0"],

@@ -24,6 +24,7 @@ def test_what_is_set_is_taken(monkeypatch):
 def test_what_is_open_is_filled_in(monkeypatch):
     monkeypatch.setattr(device, "count_cores", lambda: 3)
     assert choose_runtime(TrainConfig(precision="fp32")).threads == 3
+    assert choose_runtime(TrainConfig(precision="fp32", threads="auto")).threads == 3
 
 
 @pytest.mark.parametrize(("bf16", "fp32", "expected"), [(0.69, 1.0, "bf16"), (0.71, 1.0, "fp32"), (3.0, 1.0, "fp32")])

@@ -1,16 +1,18 @@
 """From limits to a number of updates."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from storyloom.config import Config, apply_settings, load_config
 from storyloom.data import IGNORED
 from storyloom.errors import ConfigError
 from storyloom.training import budget, train
-from storyloom.training.budget import make_plan, split_batches
+from storyloom.training.budget import fit_to_machine, make_plan
 
 
 @pytest.fixture
@@ -149,20 +151,52 @@ def test_an_updates_rows_are_split_for_as_long_as_it_becomes_faster(make_trainer
 
     monkeypatch.setattr(budget, "_fastest_update", pretend)
     config = apply_settings(Config(), [f"train.batch_size={rows}", "train.grad_accum_steps=auto"])
-    train = split_batches(config, trainer.data, trainer.runtime).train
+    train = fit_to_machine(config, trainer.data, trainer.runtime)[0].train
     assert (train.batch_size, train.grad_accum_steps) == chosen
     assert asked == list(seconds)[: len(asked)]
 
 
-def test_batches_that_are_split_by_hand_are_left_alone(make_trainer):
+@pytest.mark.parametrize(
+    ("cores", "seconds", "chosen"),
+    [
+        (8, {8: 1.0, 4: 1.1}, 8),
+        (8, {8: 1.0, 4: 0.98}, 8),  # too little to be sure of
+        (8, {8: 1.0, 4: 0.8, 2: 0.79}, 4),
+        (8, {8: 1.0, 4: 0.8, 2: 0.7, 1: 0.6}, 1),
+        (6, {6: 1.0, 3: 0.8, 1: 1.5}, 3),
+        (1, {1: 1.0}, 1),
+    ],
+)
+def test_threads_are_halved_for_as_long_as_that_is_faster(monkeypatch, make_trainer, cores, seconds, chosen):
     trainer = make_trainer()
-    config = Config().with_(train=Config().train.with_(grad_accum_steps=3))
-    assert split_batches(config, trainer.data, trainer.runtime) is config
+    asked = []
+
+    def pretend(config, data, runtime) -> float:
+        asked.append(runtime.threads)
+        return seconds[runtime.threads]
+
+    monkeypatch.setattr(budget, "_fastest_update", pretend)
+    before = torch.get_num_threads()
+    try:
+        config = apply_settings(Config(), ["train.threads=auto"])
+        settled, runtime = fit_to_machine(config, trainer.data, replace(trainer.runtime, threads=cores))
+        assert (runtime.threads, torch.get_num_threads()) == (chosen, chosen)
+    finally:
+        torch.set_num_threads(before)
+    assert settled is config
+    assert asked == list(seconds)[: len(asked)]
 
 
-def test_a_run_keeps_how_its_batches_were_split(tmp_path, tiny_file, short_data):
-    settings = ["train.batch_size=4", "train.grad_accum_steps=auto", "train.max_steps=2"]
+def test_what_is_set_by_hand_is_left_alone(make_trainer):
+    trainer = make_trainer()
+    config = Config().with_(train=Config().train.with_(grad_accum_steps=3, threads=1))
+    assert fit_to_machine(config, trainer.data, trainer.runtime) == (config, trainer.runtime)
+
+
+def test_a_run_keeps_what_was_settled(tmp_path, tiny_file, short_data):
+    settings = ["train.batch_size=4", "train.grad_accum_steps=auto", "train.threads=auto", "train.max_steps=2"]
     run = train(short_data, out=tmp_path / "R", config=tiny_file, settings=settings, progress=False)
     settled = run.config.train
     assert settled.batch_size * settled.micro_batches == 4
+    assert isinstance(settled.threads, int)
     assert train(out=tmp_path / "R", resume=True, progress=False).config == run.config

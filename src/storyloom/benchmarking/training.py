@@ -14,7 +14,7 @@ from storyloom.errors import ConfigError
 from storyloom.model import count_flops_per_token, count_parameters
 from storyloom.runtime import Runtime, choose_runtime
 from storyloom.runtime.device import has_compiler
-from storyloom.training.budget import split_batches
+from storyloom.training.budget import fit_to_machine
 from storyloom.training.trainer import Trainer
 
 WARM_UP = 3  # updates of each contestant before any clock runs
@@ -72,10 +72,9 @@ def bench_train(preset: str = "laptop", settings: Sequence[str] = (), seconds: f
         model=config.model.with_(vocab_size=config.model.vocab_size or config.data.vocab_size),
         train=config.train.with_(max_steps=1_000_000),
     )
-    runtime = choose_runtime(config.train)
     with tempfile.TemporaryDirectory() as folder:
         data = prepare("storybook", out=f"{folder}/data", tokenizer="char", limit_mb=TEXT_MB)
-        config = split_batches(config, data, runtime)
+        config, runtime = fit_to_machine(config, data, choose_runtime(config.train))
         ours = _our_trainers(config, data, runtime)
         updates = {name: trainer.update for name, trainer in ours.items()} | find_peers(config, runtime)
         return _measure(preset, next(iter(ours.values())), updates, seconds)

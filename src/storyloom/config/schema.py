@@ -187,8 +187,9 @@ class TrainConfig(Settings):
     """Arithmetic of the forward and backward pass; weights stay fp32. `auto`: bf16 where a short probe is faster."""
     compile: bool | Literal["auto"] = "auto"
     """Compile the training step. `auto`: where a compiler is present and a probe says that it pays for this run."""
-    threads: int | None = Field(default=None, ge=1)
-    """CPU threads; none takes one for each core that this process may use."""
+    threads: int | Literal["auto"] | None = None
+    """CPU threads; none: one for each core that this process may use. `auto`: these, halved for as long as a short
+    probe finds that faster, as where two threads share a core."""
     eval_interval: int = Field(default=250, ge=1)
     """Updates between two evaluations (and possible `best` checkpoints)."""
     eval_stories: int = Field(default=200, ge=1)
@@ -212,8 +213,9 @@ class TrainConfig(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.grad_accum_steps != "auto" and self.grad_accum_steps < 1:
-            raise ValueError(f"grad_accum_steps = {self.grad_accum_steps} must be at least 1, or auto")
+        for name, value in (("grad_accum_steps", self.grad_accum_steps), ("threads", self.threads)):
+            if isinstance(value, int) and value < 1:
+                raise ValueError(f"{name} = {value} must be at least 1, or auto")
         if self.min_lr > self.learning_rate:
             raise ValueError(
                 f"min_lr = {self.min_lr:g} is above learning_rate = {self.learning_rate:g}: "

@@ -42,12 +42,12 @@ def choose_device() -> torch.device:
 def choose_runtime(settings: TrainConfig) -> Runtime:
     """Fill in what the settings leave open, by looking at and briefly timing the machine; sets the thread count.
 
-    `compile = "auto"` stays False here: whether it pays depends on the length of the run.
+    `compile = "auto"` stays False and `threads = "auto"` all cores here: what pays depends on the run.
 
     Raises:
         ConfigError: compilation is asked for, and there is no compiler.
     """
-    threads = settings.threads or count_cores()
+    threads = settings.threads if isinstance(settings.threads, int) else count_cores()
     torch.set_num_threads(threads)
     device = choose_device()
     precision = settings.precision

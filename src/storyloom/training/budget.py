@@ -1,13 +1,19 @@
-"""What is fixed before the first update: from limits in steps, epochs, tokens and minutes to one number of updates, and
-whether compiling the training step pays for so many. Probes run on throwaway state and leave no trace in the run.
+"""What is fixed before the first update: micro-batches and threads, from limits in steps, epochs, tokens and minutes to
+one number of updates, and whether compiling the training step pays for so many. Probes run on throwaway state and leave
+no trace in the run.
 """
 
 import math
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from statistics import fmean, median
+from typing import TypeVar
+
+import torch
 
 from storyloom.config import Config
 from storyloom.data import Data
@@ -24,8 +30,10 @@ PROBE_WARMUP = 10  # the first updates are slower: memory is still being laid ou
 MEASURED_ROWS = 10_000  # at most so many, spread evenly, say how many tokens a row holds
 UNKNOWN_STEPS = 1_000_000  # while probing; decides nothing but the probe's learning rate
 LONG_ENOUGH = 150.0  # seconds of training; compiling takes about 20 of them the first time, 2 afterwards
-WORTH_SPLITTING = 0.97  # of the time that fewer, larger micro-batches take
+WORTH_CHANGING = 0.97  # of the time that the candidate before takes
 WORTH_IT = 0.9  # a compiled update must take at most this share of an eager one's time
+
+Candidate = TypeVar("Candidate")
 
 
 @dataclass(frozen=True)
@@ -68,28 +76,43 @@ def make_plan(
     return Plan(min(limits), compiles)
 
 
-def split_batches(config: Config, data: Data, runtime: Runtime) -> Config:
-    """Settle `grad_accum_steps = "auto"`: split the rows of an update further for as long as that makes it faster.
+def fit_to_machine(config: Config, data: Data, runtime: Runtime) -> tuple[Config, Runtime]:
+    """Settle `grad_accum_steps = "auto"` and `threads = "auto"`, by updates of each candidate.
 
-    On a CPU the activations of a few rows stay in its cache; on a GPU all rows at once are nearly always best.
+    The rows of an update are split further, and the threads halved, for as long as that makes it faster. On a CPU the
+    activations of a few rows stay in its cache; on a GPU all rows at once are nearly always best. Where two threads
+    share a core, or a model is too small for all cores, fewer threads wait less for one another.
     """
-    if config.train.grad_accum_steps != "auto":
-        return config
-    rows, best, least = config.train.batch_size, config, math.inf
-    for parts in (1, 2, 4, 8):
-        if rows % parts:
+    if config.train.grad_accum_steps == "auto":
+        rows = config.train.batch_size
+        splits = [
+            config.with_(train=config.train.with_(batch_size=rows // parts, grad_accum_steps=parts))
+            for parts in takewhile(lambda parts: rows % parts == 0, (1, 2, 4, 8))
+        ]
+        config = _last_faster(splits, lambda split: _fastest_update(split, data, runtime))
+    if config.train.threads == "auto" and runtime.device.type == "cpu":
+        halved = [replace(runtime, threads=runtime.threads >> times) for times in range(runtime.threads.bit_length())]
+        runtime = _last_faster(halved, lambda candidate: _fastest_update(config, data, candidate))
+    torch.set_num_threads(runtime.threads)
+    return config, runtime
+
+
+def _last_faster(candidates: Sequence[Candidate], seconds_of: Callable[[Candidate], float]) -> Candidate:
+    """The first of them, or one that follows for as long as each is clearly faster than the one before."""
+    best, least = candidates[0], math.inf
+    for candidate in candidates:
+        seconds = seconds_of(candidate)
+        if seconds > WORTH_CHANGING * least:
             break
-        split = config.with_(train=config.train.with_(batch_size=rows // parts, grad_accum_steps=parts))
-        seconds = _fastest_update(split, data, replace(runtime, compile=False))
-        if seconds > WORTH_SPLITTING * least:
-            break
-        best, least = split, seconds
+        best, least = candidate, seconds
     return best
 
 
 def _fastest_update(config: Config, data: Data, runtime: Runtime) -> float:
-    """Seconds of an update, once one has been made."""
-    trainer = Trainer(config.with_(train=config.train.with_(max_steps=UNKNOWN_STEPS)), data, runtime)
+    """Seconds of an eager update, once one has been made; leaves the threads that it was given."""
+    torch.set_num_threads(runtime.threads)
+    unlimited = config.with_(train=config.train.with_(max_steps=UNKNOWN_STEPS))
+    trainer = Trainer(unlimited, data, replace(runtime, compile=False))
     trainer.update()  # memory is laid out
     return _fastest(trainer)
 

@@ -19,7 +19,7 @@ from storyloom.files import is_vacant, recover_folder
 from storyloom.runtime import Run, Runtime, choose_runtime, load_checkpoint, save_checkpoint
 from storyloom.runtime.checkpoint import Checkpoint
 from storyloom.runtime.run import CHECKPOINTS
-from storyloom.training.budget import make_plan, split_batches
+from storyloom.training.budget import fit_to_machine, make_plan
 from storyloom.training.metrics import Listener, MetricsLog, cut_back, read_rows
 from storyloom.training.progress import LiveLine
 from storyloom.training.request import Request
@@ -183,8 +183,7 @@ def _resolve(request: Request, config: Config, data: Data, folder: Path, started
         data=config.data.with_(**data.manifest["settings"]),
         model=config.model.with_(vocab_size=data.tokenizer.vocab_size),
     )
-    runtime = choose_runtime(config.train)
-    config = split_batches(config, data, runtime)
+    config, runtime = fit_to_machine(config, data, choose_runtime(config.train))
     plan = make_plan(config, data, runtime, request.minutes, started, folder / "checkpoints" / "last")
     runtime = replace(runtime, compile=plan.compile)
     train = config.train.with_(
