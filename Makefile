@@ -43,7 +43,7 @@ ablate: $(INSTALLED)  ## hours: screen changes to the preset laptop on TEXT=FILE
 cost: $(INSTALLED)  ## minutes: speed and memory of training as model, context and text grow, into docs/cost.md
 	$(BIN)/python benchmarks/cost.py
 
-systems: $(INSTALLED)  ## 1.5 hours: five published systems and ours, ten minutes each, on TEXT=FILE VAL=FILE
+systems: $(INSTALLED)  ## 2 hours: five published systems and ours, ten minutes each, on TEXT=FILE VAL=FILE
 	$(BIN)/python benchmarks/systems.py --text "$(TEXT)" --val "$(VAL)"
 
 clean:  ## remove the environment and all caches
