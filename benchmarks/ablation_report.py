@@ -22,6 +22,8 @@ order of the data, the same in arms with like rows.
 - *to the base* is the arm less the base, seed by seed; below 0 the arm is better. Its ± is the standard error of their
   mean. Without one, a small difference may well be chance.
 
+Rows marked *not run yet* are planned. What one seed finds goes into the preset once several seeds confirm it.
+
 This page is written by `benchmarks/ablate.py` from `benchmarks/ablations.jsonl`.
 """
 HEAD = """| arm | settings | budget | speed | seeds | tokens | bits/byte | ± over seeds | to the base |
@@ -48,8 +50,8 @@ def circumstances(rows: Sequence[Row]) -> str:
         "standard error over these stories": f"at most {largest_error(measured):.3f} bits/byte; the arms share the "
         "stories, so that their differences are surer than that",
         "machine": _all(
-            f"{row['cpu']}, {row['threads']} threads, {row['precision']}, the training step "
-            + ("compiled" if row["compiled"] else "not compiled")
+            f"{row['cpu']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}, {row['precision']}, "
+            f"the training step {'compiled' if row['compiled'] else 'not compiled'}"
             for row in measured
         ),
         "versions": _all(f"torch {row['torch']}, storyloom {row['storyloom']}" for row in rows),

@@ -20,7 +20,8 @@ to look at.
 
 To run it:
 
-- **on your own machine**, in the project's folder: `pip install . jupyterlab`, then `jupyter lab notebooks`;
+- **on your own machine**, in the project's folder: `pip install --constraint constraints.txt .`, then
+  `pip install jupyterlab` and `jupyter lab notebooks`;
 - **in Colab**: bring a copy of the project's folder there (upload it, or `git clone` your own copy), and run
   `%pip install PATH_OF_THAT_FOLDER` in a cell before the first one;
 - **as a plain script**: `python notebooks/2_attention.py` saves its pictures in a folder that it names.
@@ -255,7 +256,7 @@ show("laws")
 """
 In the middle, tokens see words that are still to come: such a model cheats in training, and has nothing to cheat from
 when it tells a story. On the right, no token sees further than its own little group. The same law holds a whole model
-to account, here with random weights and both kinds of attention; it takes five lines, and belongs into the tests of
+to account, here with random weights and both kinds of attention; it takes five lines, and belongs in the tests of
 every model you write.
 """
 

@@ -19,7 +19,8 @@ probability of every story it tells, and so the best possible loss is known, too
 
 To run it:
 
-- **on your own machine**, in the project's folder: `pip install . jupyterlab`, then `jupyter lab notebooks`;
+- **on your own machine**, in the project's folder: `pip install --constraint constraints.txt .`, then
+  `pip install jupyterlab` and `jupyter lab notebooks`;
 - **in Colab**: bring a copy of the project's folder there (upload it, or `git clone` your own copy), and run
   `%pip install PATH_OF_THAT_FOLDER` in a cell before the first one;
 - **as a plain script**: `python notebooks/3_training.py` saves its pictures in a folder that it names.

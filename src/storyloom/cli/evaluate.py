@@ -12,7 +12,9 @@ from storyloom.cli.output import print_json
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     data: Annotated[Path | None, typer.Option(help="A data folder; default: the run's own.")] = None,
-    text: Annotated[Path | None, typer.Option(help="A .txt file of stories instead.")] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="A file or folder of stories instead, read as `prepare` reads it.")
+    ] = None,
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -39,8 +39,10 @@ def tell(
         str | None,
         typer.Option(help="greedy, multinomial, temperature, top-k, top-p (the default), min-p, beam, or all."),
     ] = None,
-    temperature: Annotated[float | None, typer.Option(help="Below 1 safer, above 1 wilder. Default: 0.8.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Draw among the k most likely tokens.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Below 1 safer, above 1 wilder. Default: 0.8; with top-k 0.7, with min-p 1.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Draw among the k most likely tokens. Default: 50.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw among the tokens that reach p. Default: 0.95.")] = None,
     min_p: Annotated[
         float | None,

@@ -34,7 +34,12 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Wall-clock time, evaluations included.")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Wall-clock time, evaluations included, preparing a text not; replaces the preset's own limits."
+        ),
+    ] = None,
     init: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Start from this run's best weights, with its model's settings.")
     ] = None,

@@ -184,7 +184,8 @@ class TrainConfig(Settings):
     grad_clip: float | None = Field(default=1.0, gt=0)
     """Clip the gradient's global norm to this; none never clips. The norm before clipping is logged."""
     precision: Precision = "auto"
-    """Arithmetic of the forward and backward pass; weights stay fp32. `auto`: bf16 where a short probe is faster."""
+    """Arithmetic of the forward and backward pass; weights stay fp32. `auto`: on a CPU bf16 where a short probe
+    is clearly faster, else fp32; on CUDA bf16, or fp16 where there is none; on mps fp32."""
     compile: bool | Literal["auto"] = "auto"
     """Compile the training step. `auto`: where a compiler is present and a probe says that it pays for this run."""
     threads: int | Literal["auto"] | None = None

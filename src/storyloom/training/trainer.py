@@ -143,7 +143,7 @@ class Trainer:
     def _diverged(self, step: int, what: str) -> TrainingDiverged:
         settings = self.settings
         return TrainingDiverged(
-            f"training diverged at step {step}: {what}; the last good checkpoint is kept: lower train.learning_rate "
+            f"training diverged at step {step}: {what}; what was saved before is kept: lower train.learning_rate "
             f"(now {settings.learning_rate:g}) or raise train.warmup_steps (now {settings.warmup_steps})"
         )
 
