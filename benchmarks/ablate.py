@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 import torch
 from ablation_arms import BASE_CONFIG, ROUNDS, Job, Round, costly, jobs_of, known_pace
 from ablation_report import document
-from machine import begin_in_own_process, cpu_name, no_survivors
+from machine import begin_in_own_process, cpu_name, no_survivors, result_of
 from results import Row, figures_of, outcome, read_results, refuse_mixture, write_results
 
 import storyloom
@@ -144,7 +144,7 @@ def run_missing(
                 return False
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
-                rows.append({**job.as_row(), **future.result()})
+                rows.append({**job.as_row(), **result_of(future, title(job))})
                 write_results(results, rows)
                 print(f"{title(job)}: {outcome(rows[-1])}", file=sys.stderr)
     return True

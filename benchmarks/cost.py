@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from cost_report import document, draw
-from machine import begin_in_own_process, cpu_name, read_proc
+from machine import begin_in_own_process, cpu_name, read_proc, result_of
 
 from storyloom.benchmarking.measuring import MatrixProduct, median_ratio, take_turns
 from storyloom.benchmarking.training import CEILING, WARM_UP
@@ -250,7 +250,7 @@ def measure_memory(plan: Plan, data: Data, times: int, folder: Path) -> dict[str
     """Train on a text `times` as large, in a process of its own; memory in bytes, None where there is no `/proc`."""
     corpus = repeat_corpus(data, folder / f"{times}-fold", times)
     print(f"memory with {corpus.manifest['train']['tokens']:,} tokens of text", file=sys.stderr)
-    memory = begin_in_own_process(train_watched, corpus.path, plan).result()
+    memory = result_of(begin_in_own_process(train_watched, corpus.path, plan), f"training on {times} times the text")
     on_disk = sum((corpus.path / name).stat().st_size for name in corpus.manifest["train"]["shards"])
     return {"tokens": corpus.manifest["train"]["tokens"], "disk": on_disk, "updates": plan.updates, **memory}
 

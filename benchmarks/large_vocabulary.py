@@ -8,13 +8,11 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from statistics import median
 
-from machine import read_proc
+from machine import begin_in_own_process, read_proc
 
 from storyloom.benchmarking.measuring import median_ratio, take_turns
 from storyloom.config import Config, apply_settings, load_preset
@@ -79,8 +77,7 @@ def measure(size: Size) -> dict[str, object]:
         prepare("storybook", out=f"{folder}/data", tokenizer="char", limit_mb=0.5)
         memory = {}
         for way in WAYS:
-            with ProcessPoolExecutor(1, get_context("spawn")) as process:
-                memory[way] = process.submit(peak_memory, size, f"{folder}/data", way).result()
+            memory[way] = begin_in_own_process(peak_memory, size, f"{folder}/data", way).result()
         trainers = {way: make_trainer(size, f"{folder}/data") for way in WAYS}
         for way in WAYS:
             update(way)

@@ -5,11 +5,14 @@ import platform
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from threading import Thread
 from typing import ParamSpec, TypeVar
+
+from storyloom.errors import RunError
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -42,6 +45,14 @@ def begin_in_own_process(
     result = process.submit(function, *arguments, **options)
     process.shutdown(wait=False)  # it ends after this one
     return result
+
+
+def result_of(begun: Future[Result], what: str) -> Result:
+    """What the function returned; raises `RunError` where its process was killed."""
+    try:
+        return begun.result()
+    except BrokenProcessPool:
+        raise RunError(f"{what} was killed before it ended, most likely for want of memory: free some") from None
 
 
 @contextmanager

@@ -16,7 +16,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -24,13 +23,13 @@ from platform import python_version
 from statistics import fmean
 from tempfile import TemporaryDirectory
 
-from machine import begin_in_own_process, cpu_name, no_survivors, read_proc
+from machine import begin_in_own_process, cpu_name, no_survivors, read_proc, result_of
 from results import Row, figures_of, outcome, read_results, refuse_mixture, write_results
 from systems_contestants import PROMPT, SEED, Contestant, Job, data_settings, jobs_of, new_tokens, tell_command
 from systems_report import document
 
 import storyloom
-from storyloom.errors import ConfigError, DataError, RunError, StoryloomError, TrainingDiverged
+from storyloom.errors import ConfigError, DataError, StoryloomError, TrainingDiverged
 from storyloom.files import sha256_of, write_text
 from storyloom.runtime.device import count_cores
 from storyloom.training.metrics import read_rows
@@ -143,13 +142,8 @@ class Bench:
         """Train and measure in a process of its own; returns what its line holds beside the job."""
         self._runs.mkdir(parents=True, exist_ok=True)
         with no_survivors():
-            try:
-                figures = begin_in_own_process(measure, job, self.data_for(job.contestant), self._runs).result()
-            except BrokenProcessPool:
-                raise RunError(
-                    f"{title(job)} was killed before it ended, most likely for want of memory: free some, "
-                    "or name the other systems with --systems"
-                ) from None
+            begun = begin_in_own_process(measure, job, self.data_for(job.contestant), self._runs)
+            figures = result_of(begun, title(job))
         commands = job.commands(self.origin["text"], self.origin["val"])
         return {**figures, "commands": commands, **self.origin}
 

@@ -141,7 +141,7 @@ class Job:
     def found_in(self, rows: Iterable[Row]) -> Row | None:
         """Its line, if it is finished."""
         mine = self.as_row()
-        return next((row for row in rows if all(row[name] == value for name, value in mine.items())), None)
+        return next((row for row in rows if all(row.get(name) == value for name, value in mine.items())), None)
 
     def commands(self, text: str, val: str) -> list[str]:
         """What repeats it by hand."""

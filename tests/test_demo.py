@@ -80,6 +80,20 @@ def test_impossible_minutes_are_refused_before_anything_is_made(tmp_path, minute
     assert not (tmp_path / "X").exists()
 
 
+@pytest.mark.parametrize("is_a_run", [False, True])
+def test_what_is_interrupted_is_kept_only_where_it_can_be_gone_on_with(small, tmp_path, monkeypatch, is_a_run):
+    def interrupt(data, *, out, **_):
+        if is_a_run:
+            out.mkdir()
+            (out / "config.toml").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "train", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        demo.run_demo(tmp_path / "X", 0.5, say=lambda _: None, progress=False)
+    assert (tmp_path / "X").exists() == is_a_run
+
+
 def test_too_few_minutes_leave_the_place_free_for_another_try(small, tmp_path, monkeypatch):
     """The data of the first try was in the way of the second."""
 

@@ -1,5 +1,6 @@
 """Files and folders under every death that a process can die while it replaces them."""
 
+import errno
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from storyloom.files import (
     seal,
     settled_folder,
     sha256_of,
+    sole_writer,
     write_bytes,
     write_json,
     write_text,
@@ -314,6 +316,46 @@ def test_write_bytes_dies_before_every_operation(tmp_path, monkeypatch):
     assert switch > 4  # open, two halves, sync, rename
     assert found == [b"the old content"] * switch + [b"new content, longer"] * (len(found) - switch)
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
+
+
+def test_a_full_disk_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "a").write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes(tmp_path / "a", b"new")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"old"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked there")
+def test_a_folder_has_one_writer_until_its_process_dies(tmp_path):
+    hold = "import sys, pathlib, storyloom.files as f; h = f.sole_writer(pathlib.Path(sys.argv[1])); h.__enter__()"
+    wait = "; print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold + wait, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(BlockingIOError), sole_writer(tmp_path):
+            pass
+        other.kill()
+        other.wait()
+        with sole_writer(tmp_path):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
+    import fcntl
+
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with sole_writer(tmp_path), sole_writer(tmp_path):
+        pass
 
 
 def test_written_text_is_utf8_with_line_ends_as_given(tmp_path):

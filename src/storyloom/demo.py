@@ -63,8 +63,11 @@ def run_demo(
     say(f"2. A GPT (preset {PRESET}) learns to tell them, for {minutes:g} minutes.")
     try:
         run = train(data, out=folder / "run", preset=PRESET, minutes=minutes, progress=progress)
-    except ConfigError:  # too few minutes, which only a probe can tell: leave the place free for another try
-        shutil.rmtree(folder)
+    except BaseException:  # too few minutes, which only a probe can tell, or Ctrl-C
+        if not (
+            folder / "run" / "config.toml"
+        ).is_file():  # nothing to go on with: leave the place free for another try
+            shutil.rmtree(folder)
         raise
     figures = read_rows(run.path / "metrics.jsonl", "final")[-1]
     teller = load(run.path)

@@ -30,10 +30,14 @@ def sha256_of(path: Path) -> str:
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file by `content`, wholly or not at all, also when the machine stops in between."""
     new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with new.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:  # a full disk, say: what is half written only takes up room
+        new.unlink(missing_ok=True)
+        raise
     os.replace(new, path)
     sync(path.parent)
 
@@ -160,6 +164,41 @@ def building_folder(folder: Path) -> Iterator[Path]:
                 parent.rmdir()
         raise
     sync(folder.parent)
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder for the block; the system lets go of it when the process dies.
+
+    Nobody is kept out where folders cannot be locked: on Windows, on some network disks.
+
+    Raises:
+        BlockingIOError: another process holds it, or another block of this one.
+    """
+    try:
+        import fcntl  # not on Windows
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if isinstance(error, BlockingIOError):
+                raise
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def can_be_written_down(name: str) -> bool:
+    """Whether a path is text that a file can hold: on Unix a name may be any bytes.
+
+    >>> can_be_written_down("caf\u00e9"), can_be_written_down("caf\udce9")
+    (True, False)
+    """
+    return name == name.encode("utf-8", "replace").decode("utf-8")
 
 
 def is_vacant(folder: Path) -> bool:

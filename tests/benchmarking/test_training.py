@@ -7,8 +7,9 @@ import pytest
 from storyloom.benchmarking import bench_train, training
 from storyloom.benchmarking.peers import find_peers
 from storyloom.config import load_preset
+from storyloom.data import storybook
 from storyloom.errors import ConfigError
-from storyloom.runtime import choose_runtime
+from storyloom.runtime import choose_runtime, device
 
 SMALL = ["model.n_layer=1", "model.n_head=2", "model.n_embd=32", "model.block_size=37", "train.batch_size=3"]
 SMALL += ["train.grad_accum_steps=2", "data.vocab_size=307", "train.precision=fp32", "train.compile=false"]
@@ -62,6 +63,46 @@ class SmallProduct:
 def test_no_time_is_refused(seconds):
     with pytest.raises(ConfigError, match="must be above 0 and finite"):
         bench_train("laptop", seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("settings", "entries"),
+    [
+        (["data.tokenizer=bpe"], 307),
+        (["data.tokenizer=gpt2"], 50_257),
+        (["data.tokenizer=char"], len({*"".join(story.text for story in storybook.stories(0, 999))}) + 1),
+        (["data.tokenizer=gpt2", "model.vocab_size=101"], 101),
+    ],
+)
+def test_the_vocabulary_is_the_presets(known_times, monkeypatch, settings, entries):
+    seen = []
+    trainers = training._our_trainers
+
+    def noting(config, data, runtime):
+        seen.append(config.model.vocab_size)
+        return trainers(config, data, runtime)
+
+    monkeypatch.setattr(training, "_our_trainers", noting)
+    bench_train("laptop", [*SMALL, *settings], seconds=1.0)
+    assert seen == [entries]
+
+
+@pytest.mark.parametrize("asked", ["auto", "true"])
+def test_a_compiler_that_fails_leaves_the_eager_step(known_times, monkeypatch, asked):
+    def fail(config, data, runtime):
+        raise ConfigError("compiling the training step fails")
+
+    monkeypatch.setattr(training, "compiled_trainer", fail)
+    monkeypatch.setattr(training, "has_compiler", lambda _: True)
+    monkeypatch.setattr(device, "has_compiler", lambda _: True)
+    settings = [*SMALL, f"train.compile={asked}"]
+    if asked == "true":
+        with pytest.raises(ConfigError, match="compiling the training step fails"):
+            bench_train("laptop", settings, seconds=1.0)
+    else:
+        assert [found.name for found in bench_train("laptop", settings, seconds=1.0).contestants] == [
+            "storyloom, eager"
+        ]
 
 
 def test_who_lacks_a_part_does_not_take_part():

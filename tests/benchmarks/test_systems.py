@@ -2,6 +2,8 @@
 
 import json
 import math
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -14,6 +16,7 @@ from systems_report import document, first_at_or_below, header_of, indented, tim
 from storyloom.cli import main as storyloom_main
 from storyloom.config import apply_settings, load_preset
 from storyloom.data import Data
+from storyloom.errors import RunError
 from storyloom.generation import make_strategy
 from storyloom.training import budget
 
@@ -303,13 +306,12 @@ def test_lines_of_another_text_are_not_mixed(tmp_path, command, path, text, caps
 
 
 def test_a_child_that_is_killed_is_said_in_one_line(tmp_path, text, monkeypatch):
-    def begin(*_):
-        raise systems.BrokenProcessPool
-
-    monkeypatch.setattr(systems, "begin_in_own_process", begin)
+    killed = Future()
+    killed.set_exception(BrokenProcessPool())
+    monkeypatch.setattr(systems, "begin_in_own_process", lambda *_: killed)
     bench = systems.Bench(text, text, tmp_path)
     monkeypatch.setattr(bench, "data_for", lambda _: tmp_path)
-    with pytest.raises(systems.RunError, match="gpt-5m, 10 minutes was killed"):
+    with pytest.raises(RunError, match="gpt-5m, 10 minutes was killed"):
         bench.run(Job("gpt-5m", CONTESTANTS["gpt-5m"], 10.0))
 
 

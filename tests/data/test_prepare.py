@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -106,6 +107,15 @@ def test_several_sources_are_joined_in_order(tmp_path):
     data = prepare(b, a, val=v, out=tmp_path / "D", vocab_size=257)
     assert list(split_stories(data, "train")) == STORIES[11:24] + STORIES[:11]
     assert data.manifest["sources"] == ["b.txt", "a.txt"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="file names are text here")
+def test_a_source_whose_name_cannot_be_written_down_is_refused(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    path.write_text("a cat", encoding="utf-8")
+    with pytest.raises(DataError, match="is not UTF-8, and the manifest cannot name it: rename it"):
+        prepare(path, out=tmp_path / "D")
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_the_limit_holds_over_all_sources_but_not_over_val(tmp_path):

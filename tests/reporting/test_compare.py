@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import storyloom
+from storyloom.data import Data
 from storyloom.errors import CheckpointError, ConfigError, RunError
 from storyloom.evaluation import measure_likelihood
 from storyloom.reporting import Comparison
@@ -97,6 +98,14 @@ def test_runs_whose_data_is_gone_are_not_held_against_each_other(make_record):
     runs = [make_record([4.0], [(1, 3.5)], scored(3.5), name=name) for name in ("a", "b")]
     (_, second) = Comparison([record.run for record in runs]).figures
     assert second.why_no_difference == "the data is gone"
+
+
+def test_runs_whose_validation_stories_are_gone_are_shown_without_a_difference(story_data, tmp_path):
+    data = shutil.copytree(story_data.path, tmp_path / "D")
+    runs = [train(Data(data), tmp_path / name, "train.max_steps=2") for name in ("a", "b")]
+    (data / "val.txt").unlink()
+    (_, second) = Comparison(runs).figures
+    assert second.why_no_difference == "the validation stories are gone"
 
 
 def test_a_loss_that_cannot_be_compared_is_not_held_against_another_tokenizers(make_record):

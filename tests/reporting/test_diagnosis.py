@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -23,6 +24,27 @@ def test_a_first_loss_elsewhere_is_to_be_watched(make_record, first, words):
     finding = diagnosis.first_loss(make_record([first, 3.0]))
     assert finding.mood == "watch"
     assert f"{words} the {LN_53} of a uniform guess" in finding.text
+
+
+def test_of_updates_that_were_not_kept_nothing_is_said(make_record):
+    """Metrics that were lost, and a run that went on: the warm-up is told by its steps, not by its place."""
+    record = make_record([2.0] * 11, warmup_steps=4, grad_clip=0.22)
+    whole = diagnosis.gradients(record)
+    record = Record(cut_before(record, 4))
+    assert diagnosis.first_loss(record) is None
+    assert (
+        diagnosis.gradients(record).text.partition("after the warm-up")[2]
+        == whole.text.partition("after the warm-up")[2]
+    )
+
+
+def cut_before(record, step):
+    """The run's folder, without the rows of its first updates."""
+    path = record.run.path / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    kept = [row for row in rows if row["kind"] != "train" or row["step"] >= step]
+    path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    return record.run.path
 
 
 def test_other_weights_may_begin_where_they_will(make_record):

@@ -17,6 +17,18 @@ def test_a_run_without_a_step_is_refused(make_record):
         make_record([])
 
 
+def test_samples_whose_update_is_not_kept_are_left_out(make_record):
+    record = make_record([4.0, 3.0, 2.0], samples=[(2, "a cat"), (5, "a dog")])
+    assert [row["story"] for row in record.samples] == ["a cat"]
+
+
+def test_metrics_without_their_beginning_are_refused(make_record):
+    path = make_record([4.0, 3.0]).run.path / "metrics.jsonl"
+    path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[1:]), encoding="utf-8")
+    with pytest.raises(RunError, match="no metrics to draw yet"):
+        Record(path.parent)
+
+
 def test_bits_follow_from_the_validation_text(make_record):
     record = make_record([4.0, 3.0], [(2, 3.5)])
     assert record.bytes_per_token == BYTES / SCORED

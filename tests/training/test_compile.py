@@ -57,7 +57,7 @@ def plan(tiny_file, tmp_path, short_data, monkeypatch):
             made.append(runtime)
             return Trainer(config, data, replace(runtime, compile=False))
 
-        monkeypatch.setattr(budget, "_compiled", compiled)
+        monkeypatch.setattr(budget, "compiled_trainer", compiled)
         monkeypatch.setattr(budget, "_seconds", lambda action: seconds if made and next(turns) else 1.0)
         turns = iter([True, False] * 99)
         config = apply_settings(load_config(tiny_file)[0], ["train.compile=auto", "train.max_steps=none", *settings])

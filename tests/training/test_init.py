@@ -44,6 +44,14 @@ def test_the_first_weights_are_the_best_ones_of_that_run(
     assert evaluate(run)["nats_per_token"] < evaluate(first)["nats_per_token"] + 0.1
 
 
+def test_a_run_without_best_weights_is_refused_before_anything_is_made(tmp_path, tiny_file, short_data, first):
+    origin = shutil.copytree(first.path, tmp_path / "origin")
+    shutil.rmtree(origin / "checkpoints" / "best")
+    with pytest.raises(RunError, match="has no checkpoint `best` to start from: let it train until it has one"):
+        train(short_data, out=tmp_path / "R", config=tiny_file, init=origin, progress=False)
+    assert not (tmp_path / "R").exists()
+
+
 @pytest.mark.parametrize("settings", [[], ["train.ema=0.9", "model.dropout=0.1"]])
 @pytest.mark.parametrize("step", [0, 1, 5])
 def test_it_is_resumed_to_the_same_bits_without_that_run(

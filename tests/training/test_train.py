@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 from importlib import import_module
 
@@ -11,6 +12,7 @@ import torch
 from storyloom.config import load_config
 from storyloom.errors import ConfigError, DataError, RunError, TrainingDiverged
 from storyloom.evaluation import evaluate
+from storyloom.files import sole_writer
 from storyloom.runtime import Run, load_checkpoint
 from storyloom.training import budget, train
 from storyloom.training.trainer import Trainer
@@ -270,6 +272,28 @@ def test_a_folder_that_is_there_is_refused_without_resume(tmp_path, tiny_file, s
         with pytest.raises(RunError, match="exists already: choose another --out, go on with --resume"):
             train(short_data, out=out, config=tiny_file, progress=False)
         assert before == (sorted(path.name for path in out.iterdir()) if out.is_dir() else out.read_bytes())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked there")
+def test_a_run_that_is_being_trained_is_left_alone(tmp_path, tiny_file, short_data, finished):
+    run = shutil.copytree(finished.path, tmp_path / "R")
+    begun = tmp_path / "B"
+    begun.mkdir()
+    for name in ("begun", "tokenizer.json"):
+        (begun / name).touch()
+    for folder in (run, begun):
+        before = sorted(folder.rglob("*"))
+        with sole_writer(folder), pytest.raises(RunError, match="is being trained already: wait for that process"):
+            train(short_data, out=folder, config=tiny_file, resume=True, progress=False)
+        assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="file names are text here")
+def test_data_whose_path_cannot_be_written_down_is_refused_before_anything_is_made(tmp_path, tiny_file, short_data):
+    data = shutil.copytree(short_data.path, tmp_path / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(RunError, match="is not UTF-8, and a run cannot name it: rename it"):
+        train(data, out=tmp_path / "R", config=tiny_file, progress=False)
+    assert not (tmp_path / "R").exists()
 
 
 def test_a_folder_that_is_no_run_is_never_trained_into(tmp_path, tiny_file, short_data):

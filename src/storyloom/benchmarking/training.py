@@ -14,7 +14,7 @@ from storyloom.errors import ConfigError
 from storyloom.model import count_flops_per_token, count_parameters
 from storyloom.runtime import Runtime, choose_runtime
 from storyloom.runtime.device import has_compiler
-from storyloom.training.budget import fit_to_machine
+from storyloom.training.budget import compiled_trainer, fit_to_machine
 from storyloom.training.trainer import Trainer
 
 WARM_UP = 3  # updates of each contestant before any clock runs
@@ -82,11 +82,20 @@ def bench_train(preset: str = "laptop", settings: Sequence[str] = (), seconds: f
 
 
 def _our_trainers(config: Config, data: Data, runtime: Runtime) -> dict[tuple[str, str], Trainer]:
-    """Compiled where that is possible and not switched off, and eager."""
+    """Compiled where that is possible and not switched off, and eager.
+
+    Raises:
+        ConfigError: compiling fails though asked for.
+    """
     eager = {("storyloom, eager", runtime.precision): Trainer(config, data, replace(runtime, compile=False))}
     if config.train.compile is False or not has_compiler(runtime.device):
         return eager
-    return {("storyloom", runtime.precision): Trainer(config, data, replace(runtime, compile=True)), **eager}
+    try:
+        return {("storyloom", runtime.precision): compiled_trainer(config, data, runtime), **eager}
+    except ConfigError:
+        if config.train.compile is True:
+            raise
+        return eager
 
 
 def _measure(

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from storyloom.errors import ConfigError
+from storyloom.errors import ConfigError, DataError
 from storyloom.evaluation import measure_likelihood
 from storyloom.evaluation.likelihood import Likelihood, ratio_stderr
 from storyloom.model import count_parameters
@@ -186,8 +186,13 @@ def _paired(records: list[Record], figures: list[Figures]) -> list[Figures]:
         if why:
             paired.append(replace(found, why_no_difference=why))
             continue
-        first = first or _likelihood(records[0])
-        excess = (_likelihood(record).nats - first.nats) / math.log(2)  # bits of each story
+        try:
+            first = first or _likelihood(records[0])
+            nats = _likelihood(record).nats
+        except DataError:
+            paired.append(replace(found, why_no_difference="the validation stories are gone"))
+            continue
+        excess = (nats - first.nats) / math.log(2)  # bits of each story
         difference, stderr = float(excess.sum() / first.bytes.sum()), ratio_stderr(excess, first.bytes)
         paired.append(replace(found, difference_bits_per_byte=difference, difference_bits_per_byte_stderr=stderr))
     return paired

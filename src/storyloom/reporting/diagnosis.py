@@ -50,8 +50,10 @@ def ending(record: Record) -> Finding | None:
     return None
 
 
-def first_loss(record: Record) -> Finding:
-    """Whether the first loss is that of a guess that knows nothing."""
+def first_loss(record: Record) -> Finding | None:
+    """Whether the first loss is that of a guess that knows nothing; None where it was not kept."""
+    if record.train[0]["step"] != 1:
+        return None
     first, guess = record.train[0]["loss"], record.uniform_loss
     begun = f"It began at {first:.2f} nats/token"
     vocabulary = f"{record.config.model.vocab_size:,}"
@@ -161,7 +163,7 @@ def gradients(record: Record) -> Finding | None:
         f"The gradient's norm was {np.median(known):.2g} in the middle, at most {norms[highest]:.2g} "
         f"(step {record.train[highest]['step']:,})"
     )
-    clip, settled = record.config.train.grad_clip, norms[record.config.train.warmup_steps :]
+    clip, settled = record.config.train.grad_clip, norms[record.column("step") > record.config.train.warmup_steps]
     settled = settled[~np.isnan(settled)]
     if clip is None or not len(settled):
         return Finding("the gradient", f"{text}; nothing was clipped." if clip is None else f"{text}.")

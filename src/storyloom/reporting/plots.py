@@ -1,11 +1,13 @@
 """Plots of a run: losses, learning rate and gradient norm over training tokens."""
 
 import os
+from io import BytesIO
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from storyloom.files import write_bytes
 from storyloom.reporting.charts import TOKENS, LossColours, draw_losses, loss_span, plain_style, plain_ticks, style
 from storyloom.reporting.record import Record
 from storyloom.runtime import Run
@@ -28,8 +30,10 @@ def plot_losses(run: Run | str | os.PathLike[str]) -> Path:
     """
     record = Record(run)
     path = record.run.path / "loss.png"
+    picture = BytesIO()
     with plain_style():
-        _figure(record).savefig(path, dpi=120)
+        _figure(record).savefig(picture, dpi=120)
+    write_bytes(path, picture.getvalue())
     return path
 
 

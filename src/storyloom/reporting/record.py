@@ -55,11 +55,12 @@ class Record:
         self.starts, self.train, self.evaluations, finals = (
             [row for row in rows if row["kind"] == kind] for kind in ("start", "train", "eval", "final")
         )
-        if not self.train:
+        if not (self.starts and self.train):
             raise RunError(f"{self.run.path} has no metrics to draw yet: let it train for a step")
         self.final: Row | None = finals[-1] if finals else None
         told = read_rows(self.run.path / "samples.jsonl", "sample")
-        self.samples = [row for row in told if row["step"] <= self.last["step"]]  # a killed run may have told more
+        # A killed run may have told more than it wrote of its updates; so may one whose metrics were cut.
+        self.samples = [row for row in told if row["step"] in self._index]
         self._columns: dict[str, np.ndarray] = {}
 
     @property
@@ -79,7 +80,7 @@ class Record:
 
     @cached_property
     def data(self) -> Data | None:
-        """The data it was trained on, where that still lies there, whole and unchanged."""
+        """The data it was trained on, where that still lies there, by its manifest the same."""
         try:
             data = Data(self.run.data_folder)
         except StoryloomError:

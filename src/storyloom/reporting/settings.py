@@ -32,12 +32,14 @@ class Setting:
 def shown(value: Any) -> str:
     """A value as TOML has it, words without quotes.
 
-    >>> shown(None), shown(True), shown(0.004), shown("rope")
-    ('none', 'true', '0.004', 'rope')
+    >>> shown(None), shown(True), shown(0.9999999), shown("rope")
+    ('none', 'true', '0.9999999', 'rope')
     """
     if value is None:
         return "none"
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    return (
+        str(value).lower() if isinstance(value, bool) else f"{value:.12g}" if isinstance(value, float) else str(value)
+    )
 
 
 def settings_of(config: Config) -> list[Setting]:
@@ -88,7 +90,7 @@ def _asked(record: Record) -> list[str]:
     origin = record.run.origin
     asked = ["--preset", origin["preset"]] if "preset" in origin else ["--config", f"{record.run.path}/config.toml"]
     if "minutes" in origin:
-        asked += ["--minutes", f"{origin['minutes']:g}"]
+        asked += ["--minutes", shown(origin["minutes"])]
     asked += _init(record)
     for setting in origin.get("settings", ()):
         asked += ["--set", setting]

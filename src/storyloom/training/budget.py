@@ -70,7 +70,7 @@ def make_plan(
     if config.train.compile == "auto" and has_compiler(runtime.device):
         compiles = _is_long(trainer, limits, minutes) and _is_worth_compiling(trainer, probed, data, runtime)
     if compiles:
-        trainer = _compiled(probed, data, runtime)
+        trainer = compiled_trainer(probed, data, runtime)
     if minutes is not None:
         limits.append(_steps_within(minutes * 60, trainer, data, started, scratch))
     return Plan(min(limits), compiles)
@@ -158,7 +158,7 @@ def _is_long(trainer: Trainer, limits: list[int], minutes: float | None) -> bool
 def _is_worth_compiling(eager: Trainer, config: Config, data: Data, runtime: Runtime) -> bool:
     """Whether a compiled update is the faster, in turns with an eager one; a compiler that fails is not worth it."""
     try:
-        compiled = _compiled(config, data, runtime)
+        compiled = compiled_trainer(config, data, runtime)
     except ConfigError:
         return False
     ratios: list[float] = []
@@ -168,14 +168,18 @@ def _is_worth_compiling(eager: Trainer, config: Config, data: Data, runtime: Run
     return median(ratios[len(ratios) // 2 :]) <= WORTH_IT  # the first half warms both up
 
 
-def _compiled(config: Config, data: Data, runtime: Runtime) -> Trainer:
-    """A throwaway trainer whose step is compiled; what was compiled for it serves the real one too."""
+def compiled_trainer(config: Config, data: Data, runtime: Runtime) -> Trainer:
+    """A trainer whose step is compiled, by an update; what was compiled for it serves others of its shape too.
+
+    Raises:
+        ConfigError: compiling fails.
+    """
     trainer = Trainer(config, data, replace(runtime, compile=True))
     try:
         trainer.update()
     except Exception as error:  # a compiler fails in many ways
         if type(error).__module__.startswith("torch._"):
-            reason = str(error).strip().splitlines()[0]
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ConfigError(f"compiling the training step fails: {reason}; take --set train.compile=false") from None
         raise
     return trainer
@@ -226,8 +230,7 @@ def _step_seconds(trainer: Trainer) -> float:
     return median(times)
 
 
-def _seconds(action: object) -> float:
-    assert callable(action)
+def _seconds(action: Callable[[], object]) -> float:
     start = time.perf_counter()
     action()
     return time.perf_counter() - start

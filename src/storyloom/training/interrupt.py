@@ -23,7 +23,7 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                if signal.getsignal(number) == signal.SIG_IGN:
+                if signal.getsignal(number) in (signal.SIG_IGN, None):  # None: a host of Python's has its own
                     continue
                 self._previous[number] = signal.signal(number, self._note)
         return self

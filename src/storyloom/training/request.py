@@ -10,7 +10,7 @@ from storyloom.config import Config, apply_settings, load_config, load_preset
 from storyloom.data import Data
 from storyloom.data.sources import is_source
 from storyloom.errors import ConfigError, RunError
-from storyloom.files import MANIFEST
+from storyloom.files import MANIFEST, can_be_written_down
 from storyloom.runtime import Run
 
 DEFAULT_PRESET = "laptop"
@@ -50,7 +50,13 @@ class Request:
         self.init = Run(init) if init is not None else None
 
     def resolve(self) -> Config:
-        """The configuration before the data and the machine have their say."""
+        """The configuration before the data and the machine have their say; refuses what cannot be begun with."""
+        if self.init is not None and not self.init.has_checkpoint("best"):
+            raise RunError(f"{self.init.path} has no checkpoint `best` to start from: let it train until it has one")
+        data = self.data.path if isinstance(self.data, Data) else self.data
+        for path in (os.path.abspath(path) for path in (data, self.init and self.init.path) if path is not None):
+            if not can_be_written_down(path):
+                raise RunError(f"the path {path} is not UTF-8, and a run cannot name it: rename it")
         base = load_config(self.file)[0] if self.file else load_preset(self.preset or DEFAULT_PRESET)
         if self.minutes is not None:
             base = base.with_(train=base.train.with_(**dict.fromkeys(LIMITS)))

@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ from storyloom.config import Config, DataConfig, save_config
 from storyloom.data import Data, prepare
 from storyloom.errors import ConfigError, RunError
 from storyloom.evaluation import evaluate
-from storyloom.files import is_vacant, recover_folder
+from storyloom.files import is_vacant, recover_folder, sole_writer
 from storyloom.runtime import Run, Runtime, choose_runtime, load_checkpoint, save_checkpoint
 from storyloom.runtime.checkpoint import Checkpoint
 from storyloom.runtime.run import CHECKPOINTS
@@ -75,7 +75,7 @@ def train(
     Raises:
         ConfigError: a setting is unknown or impossible.
         DataError: the data is missing, damaged, or too small.
-        RunError: `out` exists, or cannot be resumed with these options.
+        RunError: `out` exists, cannot be resumed with these options, or is being trained by another process.
         TrainingDiverged: the loss is no longer finite; the last good checkpoint is kept.
         KeyboardInterrupt: after Ctrl-C, once the last checkpoint is saved.
     """
@@ -83,21 +83,36 @@ def train(
     folder = Path(out)
     listener = progress if callable(progress) else LiveLine() if progress else None
     request = Request(data, preset=preset, config=config, settings=tuple(settings), minutes=minutes, init=init)
-    if resume and (folder / "config.toml").is_file():
-        run = Run(folder)
-        opened = request.check(run)
-    else:
-        if resume and (folder / BEGUN).is_file():
-            _clear(folder)
-        if not is_vacant(folder):
-            way_on = "" if resume else "go on with --resume, "
-            raise RunError(f"{folder} exists already: choose another --out, {way_on}or remove it first")
-        asked = request.resolve()
-        with _begun(folder):
-            opened = _opened(request.data, folder, asked.data, listener)
-            started = time.perf_counter()
-            run = _start(request, asked, opened, folder, started, listener)
-    return _go_on(run, opened, started, listener)
+    with ExitStack() as held:
+        if resume and (folder / "config.toml").is_file():
+            held.enter_context(_alone_in(folder))
+            run = Run(folder)
+            opened = request.check(run)
+        else:
+            if resume and (folder / BEGUN).is_file():
+                with _alone_in(folder):
+                    _clear(folder)
+            if not is_vacant(folder):
+                way_on = "" if resume else "go on with --resume, "
+                raise RunError(f"{folder} exists already: choose another --out, {way_on}or remove it first")
+            asked = request.resolve()
+            with _begun(folder):
+                held.enter_context(_alone_in(folder))
+                opened = _opened(request.data, folder, asked.data, listener)
+                started = time.perf_counter()
+                run = _start(request, asked, opened, folder, started, listener)
+        return _go_on(run, opened, started, listener)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Two processes that train one run would overwrite each other's checkpoints and metrics."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(sole_writer(folder))
+        except BlockingIOError:
+            raise RunError(f"{folder} is being trained already: wait for that process, or stop it") from None
+        yield
 
 
 @contextmanager

@@ -169,6 +169,8 @@ class Trainer:
         tensors["random.cpu"] = torch.get_rng_state()
         if self.runtime.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state()
+        elif self.runtime.device.type == "mps":
+            tensors["random.mps"] = torch.mps.get_rng_state()
         if self.average:
             tensors |= {f"raw.{name}": weight for name, weight in model_weights(self.model).items()}
         state = {
@@ -199,6 +201,8 @@ class Trainer:
         torch.set_rng_state(checkpoint.tensors["random.cpu"])
         if "random.cuda" in checkpoint.tensors and self.runtime.device.type == "cuda":
             torch.cuda.set_rng_state(checkpoint.tensors["random.cuda"])
+        elif "random.mps" in checkpoint.tensors and self.runtime.device.type == "mps":
+            torch.mps.set_rng_state(checkpoint.tensors["random.mps"])
         state = checkpoint.state
         self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
         self.batches.place = tuple(state["place"])
@@ -269,6 +273,7 @@ class Trainer:
         self.waited = 0 if is_best else self.waited + 1
         if is_best:
             self.best = figures["nats_per_token"]
+            log.sync()  # whoever finds these weights finds their loss
             save_checkpoint(run.checkpoint_folder("best"), Checkpoint(model_weights(self.kept_model)))
         elif self.waited == self.settings.patience:
             text = f"stopped early: {self.waited} evaluations in a row without a lower validation loss"
