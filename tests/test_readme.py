@@ -1,6 +1,9 @@
 """The commands that the README shows are run, with less time and smaller models."""
 
+import json
 import re
+
+import pytest
 
 import storyloom
 
@@ -14,6 +17,23 @@ def test_they_run_one_after_the_other(tmp_path, monkeypatch, tiny_file, capsys):
     assert sum(shown) == 7
     assert (tmp_path / "run" / "data" / "manifest.json").is_file()
     assert (tmp_path / "data" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/questions.md", "src/storyloom/config/presets/laptop.toml"])
+def test_figures_on_real_text_are_those_that_were_measured(page):
+    """By `make systems`, of the preset as it stands."""
+    text = (PROJECT / page).read_text(encoding="utf-8")
+    lines = (PROJECT / "benchmarks" / "systems.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = {row["minutes_asked"]: row for row in map(json.loads, lines) if row["system"] == "laptop"}
+    for row in (row for minutes, row in rows.items() if minutes >= 5):
+        assert f"{row['bits_per_byte']:.3f}" in text
+        assert page != "README.md" or f"({row['nats_per_token']:.3f}" in text
+        assert page == "README.md" or f"{row['minutes_taken']:.1f}" in text
+    (shown,) = re.findall(
+        r"After ten minutes .*?\n\n((?:> .*\n)+)", (PROJECT / "README.md").read_text(encoding="utf-8")
+    )
+    (told,) = (sample["story"] for sample in rows[10]["samples"] if sample["strategy"] == "top-p")
+    assert " ".join(told.split()).startswith(" ".join(shown.replace("> ", " ").split()))
 
 
 def test_its_python_is_the_package_docstring_which_is_run_elsewhere():

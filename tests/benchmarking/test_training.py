@@ -70,7 +70,7 @@ def test_no_time_is_refused(seconds):
     [
         (["data.tokenizer=bpe"], 307),
         (["data.tokenizer=gpt2"], 50_257),
-        (["data.tokenizer=char"], len({*"".join(story.text for story in storybook.stories(0, 999))}) + 1),
+        (["data.tokenizer=char"], len({*"".join(story.text for story in storybook.stories(0, 999))}) + 2),
         (["data.tokenizer=gpt2", "model.vocab_size=101"], 101),
     ],
 )

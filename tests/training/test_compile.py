@@ -44,6 +44,16 @@ def test_a_compiled_run_that_died_ends_with_the_same_bits(
     assert computed(again.path) == computed(whole.path)
 
 
+@needs_compiler
+def test_each_training_of_a_process_is_compiled_however_many_there_were(tmp_path, tiny_file, short_data):
+    from torch import _dynamo
+
+    with _dynamo.config.patch(recompile_limit=1, fail_on_recompile_limit_hit=True):
+        for width in (32, 40):
+            settings = [*COMPILED, f"model.n_embd={width}", "train.max_steps=2"]
+            train(short_data, out=tmp_path / str(width), config=tiny_file, settings=settings, progress=False)
+
+
 @pytest.fixture
 def plan(tiny_file, tmp_path, short_data, monkeypatch):
     """Plan a run on a machine where an eager update takes a second and a compiled one as long as asked."""

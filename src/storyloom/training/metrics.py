@@ -1,7 +1,7 @@
 """What a run writes down while it trains: JSON lines that a resumed run cuts back to its checkpoint.
 
-Each row has a `kind` and a `step`: `start`, `train` (every update), `eval`, `final` and `note`, and `sample` in a file of
-its own.
+Each row has a `kind` and a `step`: `start`, `train` (every update), `eval`, `final` and `note`, and `sample` in a file
+of its own.
 """
 
 import json

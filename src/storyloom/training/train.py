@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -83,6 +84,7 @@ def train(
     folder = Path(out)
     listener = progress if callable(progress) else LiveLine() if progress else None
     request = Request(data, preset=preset, config=config, settings=tuple(settings), minutes=minutes, init=init)
+    _forget_compiled()
     with ExitStack() as held:
         if resume and (folder / "config.toml").is_file():
             held.enter_context(_alone_in(folder))
@@ -102,6 +104,12 @@ def train(
                 started = time.perf_counter()
                 run = _start(request, asked, opened, folder, started, listener)
         return _go_on(run, opened, started, listener)
+
+
+def _forget_compiled() -> None:
+    """PyTorch compiles one piece of code for at most eight shapes, then runs it eager without a word."""
+    if "torch._dynamo" in sys.modules:  # else nothing is compiled yet, and importing it takes its time
+        torch.compiler.reset()
 
 
 @contextmanager
