@@ -53,7 +53,7 @@ LADDER = """The runs of ours that these minutes come from, each a training of it
 SYSTEMS = """## The systems
 
 What each preset's header says of the description, of what is ours in it, and of what is mended; then the commands, and
-what the model of the equal minutes tells, by the system's own ways to decode.
+how the model of the equal minutes begins a story, by the system's own ways to decode.
 """
 EQUAL_HEAD = """| system | parameters | updates | tokens | epochs | tokens/s | memory, MB | training, nats/token \
 | training, bits/byte | validation, nats/token | validation, bits/byte | minutes |
@@ -64,7 +64,8 @@ LADDER_HEAD = """| minutes asked | taken | updates | tokens | nats/token | bits/
 | ---: | ---: | ---: | ---: | ---: | ---: |"""
 MISSING = "not run yet"
 DEFAULT_MINUTES = 10.0
-WIDTH = 110  # characters of a sample's line
+SHOWN = 300  # characters of a sample
+WIDTH = 110  # of its lines
 
 
 def document(rows: Sequence[Row]) -> str:
@@ -248,7 +249,9 @@ def told(row: Row) -> str:
     if not row["comparable"]:
         parts.append(f"Its bits/byte are not comparable: {row['why_not_comparable']}.\n")
     for sample in row["samples"]:
-        parts += [f"`{sample['command']}`\n", indented(wrapped(sample["story"]))]
+        story = sample["story"]
+        shown = story if len(story) <= SHOWN else story[:SHOWN].rsplit(" ", 1)[0] + " ..."
+        parts += [f"`{sample['command']}`\n", indented(wrapped(shown))]
     return "\n".join(parts)
 
 

@@ -265,6 +265,12 @@ def test_a_presets_header_becomes_prose_with_its_commands_as_code():
     assert header_of(preset) == "name: what\n\nDo\n\n    storyloom prepare\n    storyloom train\n\nso.\n"
 
 
+def test_a_long_sample_is_cut_between_words(finished):
+    (row,) = (row for row in finished if row["system"] == "gpt-5m")
+    text = document([{**row, "samples": [{"command": "tell it", "story": "an owl " * 60}]}])
+    assert f"{'an owl ' * 42}an ...".split() == text.partition("`tell it`")[2].partition("###")[0].split()
+
+
 def test_no_sample_can_break_the_page():
     story = "Once\n```\n" + "far " * 53 + "\x1b[31m"
     block = indented(wrapped(story)).splitlines()
