@@ -138,3 +138,9 @@ def test_many_steps_get_a_running_mean(make_run, figures):
     assert "training (mean of 15 updates)" in drawn
     # A mean that looks both ways leaves a straight line as it is; one that looks back only lies above a falling one.
     np.testing.assert_allclose(drawn["training (mean of 15 updates)"].get_ydata(), np.linspace(9, 2, 701))
+
+
+def test_a_name_in_any_script_is_drawn_without_a_word(make_record, recwarn):
+    run = make_record([4.0, 3.0], name="\u7269\u8a9e").run
+    assert plot_losses(run).is_file()
+    assert [*recwarn] == []

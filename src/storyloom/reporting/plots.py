@@ -1,6 +1,7 @@
 """Plots of a run: losses, learning rate and gradient norm over training tokens."""
 
 import os
+import warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def plot_losses(run: Run | str | os.PathLike[str]) -> Path:
     record = Record(run)
     path = record.run.path / "loss.png"
     picture = BytesIO()
-    with plain_style():
+    with plain_style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a run's name may be in any script
         _figure(record).savefig(picture, dpi=120)
     write_bytes(path, picture.getvalue())
     return path
