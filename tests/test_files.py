@@ -14,7 +14,6 @@ import pytest
 from storyloom import files
 from storyloom.files import (
     MANIFEST,
-    building_folder,
     find_damage,
     is_vacant,
     recover_folder,
@@ -27,6 +26,8 @@ from storyloom.files import (
     write_json,
     write_text,
 )
+
+from .folders import fail, tree
 
 OLD = {"weights": b"old weights, eleven", "state": b"old"}
 NEW = {"weights": b"new weights, thirteen", "state": b"new!!"}
@@ -127,10 +128,6 @@ def content_of(folder: Path) -> dict[str, bytes] | None:
         return None
     assert find_damage(folder) is None
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST}
-
-
-def tree(root: Path) -> dict[str, bytes | None]:
-    return {str(path.relative_to(root)): path.read_bytes() if path.is_file() else None for path in root.rglob("*")}
 
 
 def settled_content(folder: Path) -> dict[str, bytes] | None:
@@ -319,11 +316,8 @@ def test_write_bytes_dies_before_every_operation(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch):
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     (tmp_path / "a").write_bytes(b"old")
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", fail(OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(OSError, match="No space left"):
         write_bytes(tmp_path / "a", b"new")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"old"}
@@ -347,13 +341,11 @@ def test_a_folder_has_one_writer_until_its_process_dies(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked there")
 def test_a_disk_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
     import fcntl
 
-    def unsupported(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", unsupported)
+    monkeypatch.setattr(fcntl, "flock", fail(OSError(errno.ENOLCK, "No locks available")))
     with sole_writer(tmp_path), sole_writer(tmp_path):
         pass
 
@@ -369,55 +361,6 @@ def test_written_text_is_utf8_with_line_ends_as_given(tmp_path):
 def test_sha256_is_the_published_one(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
     assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-def test_building_folder_appears_whole(tmp_path):
-    (tmp_path / "D.partial").mkdir()
-    (tmp_path / "D.partial" / "leftover of a killed one").touch()
-    (tmp_path / "D").mkdir()
-    with building_folder(tmp_path / "D") as partial:
-        (partial / "a").write_bytes(b"1")
-        assert list((tmp_path / "D").iterdir()) == []
-    assert tree(tmp_path) == {"D": None, "D/a": b"1"}
-
-
-def build(folder: Path, then: Callable[[], object] = lambda: None) -> None:
-    with building_folder(folder) as partial:
-        (partial / "a").write_bytes(b"1")
-        then()
-
-
-def fail(error: BaseException) -> Callable[..., None]:
-    def failing(*_: object) -> None:
-        raise error
-
-    return failing
-
-
-@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-def test_building_folder_leaves_nothing_behind(tmp_path, error):
-    with pytest.raises(type(error)):
-        build(tmp_path / "D", fail(error))
-    assert tree(tmp_path) == {}
-
-
-@pytest.mark.parametrize("operation", ["fsync", "rename"])
-def test_building_folder_fails_behind_the_block(tmp_path, monkeypatch, operation):
-    with monkeypatch.context() as patch:
-        patch.setattr(os, operation, fail(OSError("disk full")))
-        with pytest.raises(OSError, match="disk full"):
-            build(tmp_path / "D")
-    assert tree(tmp_path) == {}
-
-
-def test_building_folder_never_replaces_a_full_one(tmp_path):
-    def somebody_was_faster() -> None:
-        (tmp_path / "D").mkdir()
-        (tmp_path / "D" / "theirs").touch()
-
-    with pytest.raises(OSError, match="D"):
-        build(tmp_path / "D", somebody_was_faster)
-    assert tree(tmp_path) == {"D": None, "D/theirs": b""}
 
 
 def test_is_vacant(tmp_path):

@@ -48,7 +48,7 @@ class PromptError(StoryloomError):
 
 
 class TrainingDiverged(StoryloomError):
-    """Loss or gradients are no longer finite; the last good checkpoint is kept."""
+    """Loss or gradients are no longer finite; what was saved before is kept."""
 
 
 def nearest(got: str, known: Iterable[str]) -> str:

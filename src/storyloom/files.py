@@ -192,13 +192,13 @@ def sole_writer(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def can_be_written_down(name: str) -> bool:
-    """Whether a path is text that a file can hold: on Unix a name may be any bytes.
+def printable(path: str) -> str:
+    """With a question mark for what is no text: on Unix a name may be any bytes.
 
-    >>> can_be_written_down("cafe"), can_be_written_down("caf\\udce9")
-    (True, False)
+    >>> printable("caf\\udce9")
+    'caf?'
     """
-    return name == name.encode("utf-8", "replace").decode("utf-8")
+    return path.encode("utf-8", "replace").decode("utf-8")
 
 
 def is_vacant(folder: Path) -> bool:

@@ -23,7 +23,7 @@ from storyloom.data.sources import Source, Storybook, limited, open_source
 from storyloom.data.textfile import TextFile
 from storyloom.data.tokenization import Tokenizer, load_tokenizer, train_tokenizer
 from storyloom.errors import ConfigError, DataError
-from storyloom.files import MANIFEST, building_folder, can_be_written_down, is_vacant, sha256_of, write_json
+from storyloom.files import MANIFEST, building_folder, is_vacant, printable, sha256_of, write_json
 
 TOKENIZER = "tokenizer.json"
 
@@ -138,8 +138,8 @@ class _Stories:
         if not specs:
             raise DataError("no source of stories: name at least one file, or `storybook`")
         for spec in (*specs, val):
-            if spec is not None and not can_be_written_down(spec):
-                raise DataError(f"the path {spec} is not UTF-8, and the manifest cannot name it: rename it")
+            if spec is not None and spec != printable(spec):
+                raise DataError(f"the path {printable(spec)} is not UTF-8, and the manifest cannot name it: rename it")
         self._specs, self._settings = specs, settings
         self._sources = [self._open(spec, "train") for spec in specs]
         self.read: list[Source] = []

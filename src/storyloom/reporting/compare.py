@@ -15,12 +15,13 @@ from matplotlib.axes import Axes
 from storyloom.errors import ConfigError, DataError
 from storyloom.evaluation import measure_likelihood
 from storyloom.evaluation.likelihood import Likelihood, ratio_stderr
+from storyloom.files import printable
 from storyloom.model import count_parameters
 from storyloom.reporting import stories
 from storyloom.reporting.charts import MUTED, RUNS, TOKENS, draw, plain_ticks, style
 from storyloom.reporting.curves import thin, updates_in_a_point
 from storyloom.reporting.page import check_place, render, write_page
-from storyloom.reporting.record import Record, printable
+from storyloom.reporting.record import Record
 from storyloom.reporting.settings import differences
 from storyloom.reporting.summary import headline
 from storyloom.runtime import Run

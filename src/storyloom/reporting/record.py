@@ -16,6 +16,7 @@ from storyloom.data import Data
 from storyloom.data.sources import Storybook
 from storyloom.errors import RunError, StoryloomError
 from storyloom.evaluation import why_not_comparable
+from storyloom.files import printable
 from storyloom.reporting.curves import smooth, window_of
 from storyloom.runtime import Run
 from storyloom.runtime.run import CHECKPOINTS
@@ -238,12 +239,3 @@ class Record:
         if self.final is not None and row["step"] == self.best["step"]:
             return Measured(self.final, row["step"], is_all=True)
         return Measured(row, row["step"], is_all=False)
-
-
-def printable(text: str) -> str:
-    """With a question mark for what no encoding has: a folder's name may be any bytes.
-
-    >>> printable("caf\\udce9")
-    'caf?'
-    """
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -10,7 +10,7 @@ from storyloom.config import Config, apply_settings, load_config, load_preset
 from storyloom.data import Data
 from storyloom.data.sources import is_source
 from storyloom.errors import ConfigError, RunError
-from storyloom.files import MANIFEST, can_be_written_down
+from storyloom.files import MANIFEST, printable
 from storyloom.runtime import Run
 
 DEFAULT_PRESET = "laptop"
@@ -55,8 +55,8 @@ class Request:
             raise RunError(f"{self.init.path} has no checkpoint `best` to start from: let it train until it has one")
         data = self.data.path if isinstance(self.data, Data) else self.data
         for path in (os.path.abspath(path) for path in (data, self.init and self.init.path) if path is not None):
-            if not can_be_written_down(path):
-                raise RunError(f"the path {path} is not UTF-8, and a run cannot name it: rename it")
+            if path != printable(path):
+                raise RunError(f"the path {printable(path)} is not UTF-8, and a run cannot name it: rename it")
         base = load_config(self.file)[0] if self.file else load_preset(self.preset or DEFAULT_PRESET)
         if self.minutes is not None:
             base = base.with_(train=base.train.with_(**dict.fromkeys(LIMITS)))

@@ -77,7 +77,7 @@ def train(
         ConfigError: a setting is unknown or impossible.
         DataError: the data is missing, damaged, or too small.
         RunError: `out` exists, cannot be resumed with these options, or is being trained by another process.
-        TrainingDiverged: the loss is no longer finite; the last good checkpoint is kept.
+        TrainingDiverged: the loss is no longer finite; what was saved before is kept.
         KeyboardInterrupt: after Ctrl-C, once the last checkpoint is saved.
     """
     started = time.perf_counter()

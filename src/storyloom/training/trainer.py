@@ -30,6 +30,8 @@ from storyloom.training.metrics import MetricsLog
 from storyloom.training.optimizer import OPTIMIZERS, optimizer_tensors, restore_optimizer
 from storyloom.training.schedule import learning_rate_at
 
+GENERATORS = {"cuda": torch.cuda, "mps": torch.mps}  # of random numbers, beside the CPU's
+
 
 @dataclass(frozen=True)
 class Update:
@@ -167,10 +169,9 @@ class Trainer:
         """Everything that the next update depends on."""
         tensors = {f"optimizer.{name}": value for name, value in optimizer_tensors(self.optimizer).items()}
         tensors["random.cpu"] = torch.get_rng_state()
-        if self.runtime.device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state()
-        elif self.runtime.device.type == "mps":
-            tensors["random.mps"] = torch.mps.get_rng_state()
+        kind = self.runtime.device.type
+        if kind in GENERATORS:
+            tensors[f"random.{kind}"] = GENERATORS[kind].get_rng_state()
         if self.average:
             tensors |= {f"raw.{name}": weight for name, weight in model_weights(self.model).items()}
         state = {
@@ -199,10 +200,9 @@ class Trainer:
             load_weights(self.model, _part(checkpoint.tensors, "raw."), folder)
         restore_optimizer(self.optimizer, _part(checkpoint.tensors, "optimizer."))
         torch.set_rng_state(checkpoint.tensors["random.cpu"])
-        if "random.cuda" in checkpoint.tensors and self.runtime.device.type == "cuda":
-            torch.cuda.set_rng_state(checkpoint.tensors["random.cuda"])
-        elif "random.mps" in checkpoint.tensors and self.runtime.device.type == "mps":
-            torch.mps.set_rng_state(checkpoint.tensors["random.mps"])
+        kind = self.runtime.device.type
+        if kind in GENERATORS and f"random.{kind}" in checkpoint.tensors:
+            GENERATORS[kind].set_rng_state(checkpoint.tensors[f"random.{kind}"])
         state = checkpoint.state
         self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
         self.batches.place = tuple(state["place"])
