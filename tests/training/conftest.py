@@ -87,7 +87,8 @@ def dying_at() -> Callable[[int], AbstractContextManager[None]]:
     return die
 
 
-TIMES = ("seconds", "tokens_per_second", "minutes")  # the only figures that two equal runs may differ in
+# The only figures that two equal runs may differ in; the logs' checksums depend on them.
+TIMES = ("seconds", "tokens_per_second", "minutes", "elapsed", "logs")
 
 
 def what_was_computed(run: Path) -> dict[str, Any]:

@@ -1,16 +1,12 @@
 """The compiled training step: the same losses as the eager one, the same bits after a resume, and when it is taken."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from storyloom.config import apply_settings, load_config
 from storyloom.errors import ConfigError
-from storyloom.runtime import Runtime, choose_runtime, device
-from storyloom.training import budget, train
-from storyloom.training.budget import make_plan
-from storyloom.training.trainer import Trainer
+from storyloom.runtime import choose_runtime, device
+from storyloom.training import autotune, train
 
 needs_compiler = pytest.mark.skipif(not device.has_compiler(torch.device("cpu")), reason="no C++ compiler here")
 COMPILED = ["train.compile=true"]
@@ -54,45 +50,6 @@ def test_each_training_of_a_process_is_compiled_however_many_there_were(tmp_path
             train(short_data, out=tmp_path / str(width), config=tiny_file, settings=settings, progress=False)
 
 
-@pytest.fixture
-def plan(tiny_file, tmp_path, short_data, monkeypatch):
-    """Plan a run on a machine where an eager update takes a second and a compiled one as long as asked."""
-    runtime = Runtime(torch.device("cpu"), "fp32", 1)
-    monkeypatch.setattr(budget, "has_compiler", lambda device: True)
-    monkeypatch.setattr(budget, "_steps_within", lambda seconds, trainer, *_: int(seconds) + trainer.runtime.compile)
-    made = []
-
-    def choose(*settings: str, seconds: float = 0.5, minutes: float | None = None) -> budget.Plan:
-        def compiled(config, data, runtime):
-            made.append(runtime)
-            return Trainer(config, data, replace(runtime, compile=False))
-
-        monkeypatch.setattr(budget, "compiled_trainer", compiled)
-        monkeypatch.setattr(budget, "_seconds", lambda action: seconds if made and next(turns) else 1.0)
-        turns = iter([True, False] * 99)
-        config = apply_settings(load_config(tiny_file)[0], ["train.compile=auto", "train.max_steps=none", *settings])
-        config = config.with_(model=config.model.with_(vocab_size=short_data.tokenizer.vocab_size))
-        made.clear()
-        return make_plan(config, short_data, runtime, minutes, 0.0, tmp_path / "scratch")
-
-    return choose
-
-
-def test_a_long_run_is_compiled_where_that_is_faster(plan):
-    assert plan("train.max_steps=151").compile
-    assert not plan("train.max_steps=151", seconds=0.95).compile  # too little gained
-    assert not plan("train.max_steps=149").compile  # less than two and a half minutes of eager updates
-    assert plan(minutes=2.6).compile
-    assert not plan(minutes=2.4).compile
-    assert not plan("train.max_steps=7", minutes=60.0).compile
-    assert not plan("train.max_steps=151", "train.compile=false").compile
-
-
-def test_without_a_compiler_nothing_is_compiled(plan, monkeypatch):
-    monkeypatch.setattr(budget, "has_compiler", lambda device: False)
-    assert not plan("train.max_steps=151").compile
-
-
 def test_compilation_that_is_asked_for_needs_a_compiler(monkeypatch, tiny_file):
     monkeypatch.setattr(device.shutil, "which", lambda name: None)
     config = apply_settings(load_config(tiny_file)[0], COMPILED).train
@@ -109,10 +66,10 @@ def test_a_compiler_that_fails_is_refused_where_asked_for_and_else_left_alone(
         raise torch._dynamo.exc.InternalTorchDynamoError("no luck\nat all")
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
-    with pytest.raises(ConfigError, match=r"compiling the training step fails: no luck; take --set train\.compile=fal"):
+    with pytest.raises(ConfigError, match=r"compiling the training step fails: no luck; set train\.compile = fal"):
         train(short_data, out=tmp_path / "R", config=tiny_file, settings=COMPILED, progress=False)
     assert not (tmp_path / "R").exists()
-    monkeypatch.setattr(budget, "LONG_ENOUGH", 0.0)
+    monkeypatch.setattr(autotune, "LONG_ENOUGH", 0.0)
     settings = ["train.compile=auto", "train.max_steps=2"]
     run = train(short_data, out=tmp_path / "R", config=tiny_file, settings=settings, progress=False)
     assert run.config.train.compile is False

@@ -98,7 +98,7 @@ def test_the_weights_of_a_start_that_died_are_not_taken(tmp_path, tiny_file, sho
 def test_another_beginning_is_refused_when_resuming(tmp_path, tiny_file, short_data, first, dying_at):
     with dying_at(5):
         train(short_data, out=tmp_path / "R", config=tiny_file, progress=False)
-    with pytest.raises(RunError, match="was started with init = None, not"):
+    with pytest.raises(RunError, match="was started without init, not with"):
         train(out=tmp_path / "R", resume=True, init=first.path, progress=False)
 
 

@@ -20,7 +20,7 @@ TRAIN = {
     "tokens_per_second": 12345.6,
     "epoch": 0.519,
 }
-START = {"kind": "start", "step": 3, "max_steps": 11, "parameters": 2_410_000, "device": "cpu"}
+START = {"kind": "start", "step": 3, "max_steps": 11, "minutes": None, "parameters": 2_410_000, "device": "cpu"}
 START |= {"precision": "bf16", "threads": 2, "compiled": True}
 
 
@@ -76,8 +76,17 @@ def test_on_a_terminal_one_line_that_renews_itself(monkeypatch, clock):
         clock[0] += 1.0
     line({"kind": "note", "step": 7, "text": "something"})
     line(TRAIN)
-    live = "\rstep 7/0  loss 2.346 nats/token (1.234 b"  # 40 columns: the last one would make a terminal scroll
+    live = "\rstep 7  loss 2.346 nats/token (1.234 bit"  # 40 columns: the last one would make a terminal scroll
     assert screen.getvalue() == live * 3 + "\nnote: something\n" + live
+
+
+def test_a_run_with_a_deadline_says_what_it_plans(monkeypatch, clock):
+    line, screen = show(monkeypatch, is_terminal=False)
+    line(START | {"max_steps": None, "minutes": 1.5, "precision": "fp32", "threads": 1, "compiled": False})
+    line({"kind": "plan", "step": 2, "updates": 40, "progress": 0.0, "due": []})
+    line(TRAIN)
+    assert " from step 3 for 1.5 minutes in all on cpu" in screen.getvalue()
+    assert "\nstep 7/42  loss" in screen.getvalue()
 
 
 def test_stories_are_written_as_they_are(monkeypatch):

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from storyloom.config import TrainConfig
+from storyloom.training.plan import Plan
 from storyloom.training.schedule import SCHEDULES, learning_rate_at
 
 
@@ -31,28 +32,33 @@ def test_no_schedule_rises_or_leaves_the_unit_interval(name):
     assert (values[0], min(values)) == (1.0, 1.0 if name == "constant" else pytest.approx(0, abs=1e-15))
 
 
+def rate(step: int, settings: TrainConfig) -> float:
+    """Of an update of a run that is as long as `max_steps` says."""
+    return learning_rate_at(step, Plan.whole(settings.max_steps, settings.warmup_steps).progress_at(step), settings)
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_ends_with_warm_up_and_floor(name):
     settings = TrainConfig(max_steps=17, warmup_steps=5, learning_rate=0.5, min_lr=0.1, schedule=name)
-    assert [learning_rate_at(step, settings) for step in range(5)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
-    assert learning_rate_at(5, settings) == 0.5
-    assert learning_rate_at(17, settings) == pytest.approx(0.5 if name == "constant" else 0.1)
-    assert learning_rate_at(29, settings) == learning_rate_at(17, settings)  # past the end it stays
+    assert [rate(step, settings) for step in range(5)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert rate(5, settings) == 0.5
+    assert rate(17, settings) == pytest.approx(0.5 if name == "constant" else 0.1)
+    assert rate(29, settings) == rate(17, settings)  # past the end it stays
 
 
 def test_halfway_between_peak_and_floor():
     settings = TrainConfig(max_steps=13, warmup_steps=3, learning_rate=0.5, min_lr=0.1, schedule="linear")
-    assert learning_rate_at(8, settings) == pytest.approx(0.3)  # 5 of 10 updates after the warm-up
-    assert learning_rate_at(12, settings) == pytest.approx(0.14)  # the last update, 9 of 10
+    assert rate(8, settings) == pytest.approx(0.3)  # 5 of 10 updates after the warm-up
+    assert rate(12, settings) == pytest.approx(0.14)  # the last update, 9 of 10
 
 
 def test_without_warm_up_the_first_update_has_the_peak():
     settings = TrainConfig(max_steps=7, warmup_steps=0, learning_rate=0.5, schedule="linear")
-    assert [learning_rate_at(step, settings) for step in (0, 7)] == [0.5, 0.0]
+    assert [rate(step, settings) for step in (0, 7)] == [0.5, 0.0]
 
 
 def test_a_warm_up_longer_than_the_training_only_rises():
     settings = TrainConfig(max_steps=3, warmup_steps=7, learning_rate=0.7)
-    assert [learning_rate_at(step, settings) for step in range(3)] == pytest.approx([0.1, 0.2, 0.3])
+    assert [rate(step, settings) for step in range(3)] == pytest.approx([0.1, 0.2, 0.3])
     settings = TrainConfig(max_steps=7, warmup_steps=7, learning_rate=0.7, schedule="linear")
-    assert learning_rate_at(6, settings) == pytest.approx(0.7)
+    assert rate(6, settings) == pytest.approx(0.7)

@@ -14,8 +14,8 @@ from storyloom.errors import ConfigError
 from storyloom.model import count_flops_per_token, count_parameters
 from storyloom.runtime import Runtime, choose_runtime
 from storyloom.runtime.device import has_compiler
-from storyloom.training.budget import compiled_trainer, fit_to_machine
-from storyloom.training.trainer import Trainer
+from storyloom.training.autotune import compiled_trainer, fit_to_machine
+from storyloom.training.trainer import CompiledStep, Trainer
 
 WARM_UP = 3  # updates of each contestant before any clock runs
 TEXT_MB = 0.5  # of the storybook: what the tokens are makes no difference to the time
@@ -91,7 +91,10 @@ def _our_trainers(config: Config, data: Data, runtime: Runtime) -> dict[tuple[st
     if config.train.compile is False or not has_compiler(runtime.device):
         return eager
     try:
-        return {("storyloom", runtime.precision): compiled_trainer(config, data, runtime), **eager}
+        return {
+            ("storyloom", runtime.precision): compiled_trainer(config, data, runtime, CompiledStep(runtime.device)),
+            **eager,
+        }
     except ConfigError:
         if config.train.compile is True:
             raise

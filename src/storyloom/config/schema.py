@@ -162,6 +162,9 @@ class TrainConfig(Settings):
     """Stop after so many passes over the rows of the training text."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Stop after so many training tokens."""
+    minutes: float | None = Field(default=None, gt=0)
+    """Stop after this many minutes of wall-clock time: probes, compilation, training and evaluations. The number of
+    updates is planned again as the machine's speed changes, and the learning rate with it."""
     batch_size: int = Field(default=32, ge=1)
     """Rows in one micro-batch, B."""
     grad_accum_steps: int | Literal["auto"] = 1
@@ -191,8 +194,11 @@ class TrainConfig(Settings):
     threads: int | Literal["auto"] | None = None
     """CPU threads; none: one for each core that this process may use. `auto`: these, halved for as long as a short
     probe finds that faster, as where two threads share a core."""
+    log_interval: int = Field(default=1, ge=1)
+    """Updates between two rows of the metrics; a row holds the mean loss of the updates since the row before."""
     eval_interval: int = Field(default=250, ge=1)
-    """Updates between two evaluations (and possible `best` checkpoints)."""
+    """Updates between two evaluations (and possible `best` checkpoints). Under `minutes` at most 60 seconds, and at
+    least 20 times as long as one takes; so are samples and checkpoints."""
     eval_stories: int = Field(default=200, ge=1)
     """Validation stories evaluated on the way (spread evenly, always the same); at the end all are."""
     sample_interval: int = Field(default=500, ge=1)

@@ -53,8 +53,8 @@ class Record:
     def __init__(self, run: Run | str | os.PathLike[str]) -> None:
         self.run = run if isinstance(run, Run) else Run(run)
         rows = read_rows(self.run.path / "metrics.jsonl")
-        self.starts, self.train, self.evaluations, finals = (
-            [row for row in rows if row["kind"] == kind] for kind in ("start", "train", "eval", "final")
+        self.starts, self.plans, self.train, self.evaluations, finals = (
+            [row for row in rows if row["kind"] == kind] for kind in ("start", "plan", "train", "eval", "final")
         )
         if not (self.starts and self.train):
             raise RunError(f"{self.run.path} has no metrics to draw yet: let it train for a step")
@@ -124,8 +124,9 @@ class Record:
     @property
     def max_steps(self) -> int:
         """Updates that were planned."""
-        assert self.config.train.max_steps is not None, "a run has its budget's"
-        return self.config.train.max_steps
+        if self.config.train.minutes is None and self.config.train.max_steps is not None:
+            return self.config.train.max_steps
+        return self.plans[-1]["step"] + self.plans[-1]["updates"] if self.plans else self.last["step"]
 
     @property
     def minutes(self) -> float:

@@ -19,18 +19,20 @@ class LiveLine:
         self._on_terminal = sys.stderr.isatty()
         self._interval = REFRESH_SECONDS if self._on_terminal else PLAIN_SECONDS
         self._shown = 0.0
-        self._max_steps = 0
+        self._end: int | None = None  # updates in all, as far as is known
         self._is_open = False  # whether the cursor stands at the end of a live line
 
     def __call__(self, row: dict[str, Any]) -> None:
         """Show a row, or not yet."""
         if row["kind"] == "start":
-            self._max_steps = row["max_steps"]
-        if row["kind"] != "train":
+            self._end = row["max_steps"]
+        if row["kind"] == "plan":
+            self._end = row["step"] + row["updates"]
+        elif row["kind"] != "train":
             self._line(_SENTENCES[row["kind"]](row))
         elif time.monotonic() - self._shown >= self._interval:
             self._shown = time.monotonic()
-            self._live(_train_sentence(row, self._max_steps))
+            self._live(_train_sentence(row, self._end))
 
     def _line(self, text: str) -> None:
         end = "\n" if self._is_open else ""
@@ -46,17 +48,19 @@ class LiveLine:
 
 
 def _start_sentence(row: dict[str, Any]) -> str:
+    to = f"to {row['max_steps']}" if row["minutes"] is None else f"for {row['minutes']:g} minutes in all"
     return (
-        f"training {row['parameters'] / 1e6:.2f}M parameters from step {row['step']} to {row['max_steps']} on "
+        f"training {row['parameters'] / 1e6:.2f}M parameters from step {row['step']} {to} on "
         f"{row['device']} in {row['precision']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
         f"{', compiled' if row['compiled'] else ''}"
     )
 
 
-def _train_sentence(row: dict[str, Any], max_steps: int) -> str:
+def _train_sentence(row: dict[str, Any], end: int | None) -> str:
     grad_norm = "overflow" if row["grad_norm"] is None else f"{row['grad_norm']:.2f}"
+    of = "" if end is None else f"/{end}"
     return (
-        f"step {row['step']}/{max_steps}  loss {row['loss']:.3f} nats/token ({row['bits_per_byte']:.3f} bits/byte)"
+        f"step {row['step']}{of}  loss {row['loss']:.3f} nats/token ({row['bits_per_byte']:.3f} bits/byte)"
         f"  lr {row['learning_rate']:.2e}  grad {grad_norm}  {row['tokens_per_second']:,.0f} tokens/s"
         f"  epoch {row['epoch']:.2f}"
     )

@@ -12,6 +12,7 @@ from storyloom.data.sources import is_source
 from storyloom.errors import ConfigError, RunError
 from storyloom.files import MANIFEST, printable
 from storyloom.runtime import Run
+from storyloom.training.metrics import METRICS, latest_row
 
 DEFAULT_PRESET = "laptop"
 LIMITS = ("max_steps", "max_epochs", "max_tokens")
@@ -21,12 +22,12 @@ class Request:
     """The options of one call of `train`; see there.
 
     Attributes:
-        data: a data folder, opened, or the name of a source of stories that is to be prepared.
         init: the run to start from, opened.
+        repeat: the run to repeat, opened.
 
     Raises:
         ConfigError: two of them contradict each other.
-        DataError, RunError: what they name is missing or damaged.
+        RunError: a run that they name is missing or damaged.
     """
 
     def __init__(
@@ -35,45 +36,67 @@ class Request:
         *,
         preset: str | None,
         config: str | os.PathLike[str] | None,
-        settings: tuple[str, ...],
+        settings: Sequence[str],
         minutes: float | None,
         init: str | os.PathLike[str] | None,
+        repeat: str | os.PathLike[str] | None,
     ) -> None:
         if preset is not None and config is not None:
             raise ConfigError("--preset and --config contradict each other: name one of them")
         if minutes is not None and not 0 < minutes < float("inf"):
             raise ConfigError(f"--minutes {minutes:g} must be above 0 and finite: for example --minutes 10")
-        self.data = data if data is None or isinstance(data, Data) else _open(os.fspath(data))
+        if repeat is not None and (preset, config, minutes, init, *settings) != (None,) * 4:
+            raise ConfigError("a repeated run has the settings of the other one: leave all but data and device out")
+        self._data = data if data is None or isinstance(data, Data) else os.fspath(data)
         self.preset = preset
         self.file = Path(config) if config is not None else None
-        self.settings, self.minutes = settings, minutes
+        self.settings, self.minutes = tuple(settings), minutes
+        self.repeat = _finished(Run(repeat)) if repeat is not None else None
+        if self.repeat is not None:
+            init = self.repeat.origin.get("init")
         self.init = Run(init) if init is not None else None
 
     def resolve(self) -> Config:
         """The configuration before the data and the machine have their say; refuses what cannot be begun with."""
         if self.init is not None and not self.init.has_checkpoint("best"):
             raise RunError(f"{self.init.path} has no checkpoint `best` to start from: let it train until it has one")
-        data = self.data.path if isinstance(self.data, Data) else self.data
+        data = self._data.path if isinstance(self._data, Data) else self._data
         for path in (os.path.abspath(path) for path in (data, self.init and self.init.path) if path is not None):
             if path != printable(path):
                 raise RunError(f"the path {printable(path)} is not UTF-8, and a run cannot name it: rename it")
+        if self.repeat is not None:
+            return self.repeat.config
         base = load_config(self.file)[0] if self.file else load_preset(self.preset or DEFAULT_PRESET)
         if self.minutes is not None:
-            base = base.with_(train=base.train.with_(**dict.fromkeys(LIMITS)))
+            base = base.with_(train=base.train.with_(**dict.fromkeys(LIMITS), minutes=self.minutes))
         if self.init is not None:
             base = base.with_(model=self.init.config.model)
-            if isinstance(self.data, str):
+            if isinstance(data, str) and not _is_folder(data):
                 base = base.with_(data=base.data.with_(tokenizer=str(self.init.path / "tokenizer.json")))
         return apply_settings(base, self.settings)
 
+    def open_data(self) -> Data | str | None:
+        """The data folder, opened, or the name of a source of stories that is to be prepared.
+
+        Raises:
+            DataError: what it names is missing or damaged.
+        """
+        if self._data is None and self.repeat is not None:
+            return _own_data(self.repeat)
+        if isinstance(self._data, str):
+            return Data(self._data) if _is_folder(self._data) else self._data
+        return self._data
+
     def origin(self) -> dict[str, Any]:
         """What `--resume` compares repeated options with."""
-        named: dict[str, Any]
+        named: dict[str, Any] = {}
+        if self.repeat is not None:
+            return {"repeats": str(self.repeat.path.resolve())}
         named = {"preset": self.preset or DEFAULT_PRESET} if self.file is None else {"config_sha256": _sha(self.file)}
         if self.minutes is not None:
             named["minutes"] = self.minutes
-        if isinstance(self.data, str):
-            named["source"] = self.data
+        if isinstance(self._data, str) and not _is_folder(self._data):
+            named["source"] = self._data
         if self.init is not None:
             named["init"] = str(self.init.path.resolve())
         return named
@@ -90,16 +113,26 @@ class Request:
             if setting == asked.get(key):
                 continue  # the words it was started with; what they led to, such as `auto`, may be stored otherwise
             if apply_settings(run.config, [setting]) != run.config:
-                raise RunError(_changed(run, key, "another value", setting.partition("=")[2]))
-        data = self.data if isinstance(self.data, Data) else _own_data(run)
-        if data.fingerprint != run.origin["data_fingerprint"]:
-            raise RunError(f"{data.path} is not the data that {run.path} was trained on: name that, or start a new run")
-        return data
+                raise RunError(_changed(run, key, _setting(run.config, key), setting.partition("=")[2]))
+        is_source_of_run = isinstance(self._data, str) and self._data == run.origin.get("source")
+        data = None if is_source_of_run else self.open_data()
+        opened = data if isinstance(data, Data) else _own_data(run)
+        if opened.fingerprint != run.origin["data_fingerprint"]:
+            raise RunError(
+                f"{opened.path} is not the data that {run.path} was trained on: name that, or start a new run"
+            )
+        return opened
 
 
-def _open(data: str) -> Data | str:
-    is_folder = (Path(data) / MANIFEST).is_file() or not is_source(data)
-    return Data(data) if is_folder else data
+def _is_folder(data: str) -> bool:
+    """Whether a name is a data folder's, or nothing's, which is to be said in the words of one."""
+    return (Path(data) / MANIFEST).is_file() or not is_source(data)
+
+
+def _finished(run: Run) -> Run:
+    if latest_row(run.path / METRICS).get("kind") != "final":
+        raise RunError(f"{run.path} is not finished: only a run that came to its end can be repeated")
+    return run
 
 
 def _own_data(run: Run) -> Data:
@@ -113,12 +146,18 @@ def _by_key(settings: Sequence[str]) -> dict[str, str]:
     return {setting.partition("=")[0].strip(): setting for setting in settings}
 
 
+def _setting(config: Config, key: str) -> object:
+    group, _, name = key.partition(".")
+    return config.model_dump()[group][name]
+
+
 def _changed(run: Run, name: str, stored: object, given: object) -> str:
-    if name == "config_sha256":  # enough of the checksums to see that they differ
+    if name == "config_sha256" and stored is not None:  # enough of the checksums to see that they differ
         stored, given = str(stored)[:12], str(given)[:12]
+    with_what = f"with {name} = {stored}, not {given}" if stored is not None else f"without {name}, not with {given}"
     return (
-        f"{run.path} was started with {name} = {stored}, not {given}: --resume goes on with the very same run; "
-        "leave the option out, or start a new run"
+        f"{run.path} was started {with_what}: --resume continues the very same run; leave the option out, or start a "
+        "new run"
     )
 
 

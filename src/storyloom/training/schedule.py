@@ -1,4 +1,4 @@
-"""The learning rate of each update, as pure functions of the step."""
+"""The learning rate of each update, as pure functions of step and progress."""
 
 import math
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def trapezoid(x: float, decay_fraction: float) -> float:
     return min(1.0, (1.0 - x) / decay_fraction)
 
 
-# Each takes the share of the way done since the warm-up, from 0 to 1, to how much of the peak is left, from 1 to 0.
+# Each takes the progress since the warm-up, from 0 to 1, to how much of the peak is left, from 1 to 0.
 SCHEDULES: dict[str, Callable[[float, float], float]] = {
     "constant": constant,
     "linear": linear,
@@ -35,16 +35,19 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {
 }
 
 
-def learning_rate_at(step: int, settings: TrainConfig) -> float:
-    """The learning rate of update number `step`, counted from 0; `max_steps` must be set.
+def learning_rate_at(step: int, progress: float, settings: TrainConfig) -> float:
+    """The learning rate of an update.
 
-    >>> settings = TrainConfig(max_steps=10, warmup_steps=2, learning_rate=1.0, schedule="linear")
-    >>> [learning_rate_at(step, settings) for step in (0, 1, 2, 6, 10)]
+    Args:
+        step: number of the update, counted from 0; decides in the warm-up.
+        progress: how much of the way since the warm-up lies behind it, from 0 to 1; decides afterwards.
+        settings: of the training.
+
+    >>> settings = TrainConfig(warmup_steps=2, learning_rate=1.0, schedule="linear")
+    >>> [learning_rate_at(step, progress, settings) for step, progress in ((0, 0), (1, 0), (2, 0), (6, 0.5), (9, 1))]
     [0.5, 1.0, 1.0, 0.5, 0.0]
     """
-    assert settings.max_steps is not None, "the budget sets max_steps"
     if step < settings.warmup_steps:
         return settings.learning_rate * (step + 1) / settings.warmup_steps
-    x = (step - settings.warmup_steps) / max(1, settings.max_steps - settings.warmup_steps)
-    left = SCHEDULES[settings.schedule](min(x, 1.0), settings.decay_fraction)
+    left = SCHEDULES[settings.schedule](progress, settings.decay_fraction)
     return settings.min_lr + (settings.learning_rate - settings.min_lr) * left

@@ -1,11 +1,11 @@
-"""`train`: resolve the settings, lay out the run folder, train, evaluate all; or go on where a run stopped."""
+"""`train`: resolve the settings, lay out the run folder, train, evaluate all; or continue where a run stopped."""
 
+import json
 import os
-import shutil
-import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,28 +16,21 @@ from storyloom.config import Config, DataConfig, save_config
 from storyloom.data import Data, prepare
 from storyloom.errors import ConfigError, RunError
 from storyloom.evaluation import evaluate
-from storyloom.files import is_vacant, recover_folder, sole_writer
+from storyloom.files import is_vacant, recover_folder, write_text
 from storyloom.runtime import Run, Runtime, choose_runtime, load_checkpoint, save_checkpoint
 from storyloom.runtime.checkpoint import Checkpoint
 from storyloom.runtime.run import CHECKPOINTS
-from storyloom.training.budget import fit_to_machine, make_plan
-from storyloom.training.metrics import Listener, MetricsLog, cut_back, read_rows
+from storyloom.training.autotune import decides_to_compile, fit_to_machine
+from storyloom.training.deadline import AsWritten, ByUpdates, Deadline, Director
+from storyloom.training.folder import BEGUN, OWN_DATA, PLANS, alone_in, begun, clear
+from storyloom.training.loop import Loop, RunClock, repair_best
+from storyloom.training.metrics import METRICS, Listener, MetricsLog, cut_back, latest_row, read_rows
+from storyloom.training.plan import counted_limits
 from storyloom.training.progress import LiveLine
 from storyloom.training.request import Request
-from storyloom.training.trainer import Trainer
+from storyloom.training.trainer import CompiledStep, Trainer
 
-OWN_DATA = "data"  # where a source is prepared inside the run folder
-BEGUN = "begun"  # stands there until config.toml makes it a run: all that we laid out beside it may be half a start
-LAID_OUT = (
-    "config.toml",  # goes first: with it the rest must be whole
-    OWN_DATA,
-    f"{OWN_DATA}.partial",
-    "tokenizer.json",
-    "tokenizer.json.new",
-    "checkpoints",
-    "config.toml.new",
-    BEGUN,  # goes last: without it nothing here is known to be ours
-)
+_TRAINING = threading.Lock()  # PyTorch has one generator of random numbers and one thread count a process
 
 
 def train(
@@ -49,10 +42,11 @@ def train(
     settings: Sequence[str] = (),
     minutes: float | None = None,
     init: str | os.PathLike[str] | None = None,
+    repeat: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool | Listener = True,
 ) -> Run:
-    """Train a model, or go on with a run that was interrupted.
+    """Train a model, or continue a run that was interrupted.
 
     Args:
         data: a data folder, or its path; or a source of stories as `prepare` takes it (a text file, say), which is
@@ -62,13 +56,16 @@ def train(
         config: a TOML file instead of a preset.
         settings: changes to it, as `GROUP.NAME=VALUE`.
         minutes: wall-clock time, evaluations included, the preparing of a source not; takes the place of the preset's
-            own limits.
+            own limits. A deadline: the length of the run is planned again as the machine's speed changes. A resumed
+            run has the time that was left.
         init: start from the best weights of this run instead of random ones; the model's settings are that run's, and
             the data must have been prepared with its tokenizer.
-        resume: go on from the last checkpoint; the other options, where given, must be those the run was started with.
+        repeat: train as this finished run was trained, with its settings and its data, and with its plans in place of
+            the clock: on the same machine, thread count and PyTorch the weights are the same to the bit.
+        resume: continue from the last checkpoint; the other options, if given, must be those the run was started with.
         progress: write a live line to standard error; or a function that is told every row of the metrics and each
-            sample as it comes, instead: a dictionary with `kind` (`start`, `train`, `eval`, `sample`, `note`, `final`),
-            `step`, and what `metrics.jsonl` and `samples.jsonl` hold of it.
+            sample as it comes, instead: a dictionary with `kind` (`start`, `plan`, `train`, `eval`, `sample`, `note`,
+            `final`), `step`, and what `metrics.jsonl` and `samples.jsonl` hold of it.
 
     Returns:
         The finished run.
@@ -76,77 +73,60 @@ def train(
     Raises:
         ConfigError: a setting is unknown or impossible.
         DataError: the data is missing, damaged, or too small.
-        RunError: `out` exists, cannot be resumed with these options, or is being trained by another process.
+        RunError: `out` exists, cannot be resumed with these options, or is being trained by another process; or this
+            process is training already.
         TrainingDiverged: the loss is no longer finite; what was saved before is kept.
         KeyboardInterrupt: after Ctrl-C, once the last checkpoint is saved.
     """
     started = time.perf_counter()
-    folder = Path(out)
+    folder = _checked_out(out)
     listener = progress if callable(progress) else LiveLine() if progress else None
-    request = Request(data, preset=preset, config=config, settings=tuple(settings), minutes=minutes, init=init)
-    _forget_compiled()
-    with ExitStack() as held:
+    request = Request(data, preset=preset, config=config, settings=settings, minutes=minutes, init=init, repeat=repeat)
+    with _only_training(), _process_as_found(), alone_in(folder):
         if resume and (folder / "config.toml").is_file():
-            held.enter_context(_alone_in(folder))
             run = Run(folder)
-            opened = request.check(run)
-        else:
-            if resume and (folder / BEGUN).is_file():
-                with _alone_in(folder):
-                    _clear(folder)
-            if not is_vacant(folder):
-                way_on = "" if resume else "go on with --resume, "
-                raise RunError(f"{folder} exists already: choose another --out, {way_on}or remove it first")
-            asked = request.resolve()
-            with _begun(folder):
-                held.enter_context(_alone_in(folder))
-                opened = _opened(request.data, folder, asked.data, listener)
-                started = time.perf_counter()
-                run = _start(request, asked, opened, folder, started, listener)
-        return _go_on(run, opened, started, listener)
+            return _go_on(run, request.check(run), None, started, listener)
+        if resume and (folder / BEGUN).is_file():
+            clear(folder)
+        if not is_vacant(folder):
+            way_on = "" if resume else "go on with --resume, "
+            raise RunError(f"{folder} exists already: choose another --out, {way_on}or remove it first")
+        asked = request.resolve()
+        with begun(folder):
+            opened = _opened(request.open_data(), folder, asked.data, listener)
+            started = time.perf_counter()
+            run, compiled = _start(request, asked, opened, folder, started, listener)
+        return _go_on(run, opened, compiled, started, listener)
 
 
-def _forget_compiled() -> None:
-    """PyTorch compiles one piece of code for at most eight shapes, then runs it eager without a word."""
-    if "torch._dynamo" in sys.modules:  # else nothing is compiled yet, and importing it takes its time
-        torch.compiler.reset()
+def _checked_out(out: str | os.PathLike[str]) -> Path:
+    if not os.fspath(out):
+        raise RunError("out is an empty path: name the run folder to make")
+    return Path(out)
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Two processes that train one run would overwrite each other's checkpoints and metrics."""
-    with ExitStack() as held:
-        try:
-            held.enter_context(sole_writer(folder))
-        except BlockingIOError:
-            raise RunError(f"{folder} is being trained already: wait for that process, or stop it") from None
-        yield
-
-
-@contextmanager
-def _begun(folder: Path) -> Iterator[None]:
-    """Mark a vacant folder while the block makes a run of it; nothing is left of it when the block fails."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / BEGUN).touch()
+def _only_training() -> Iterator[None]:
+    if not _TRAINING.acquire(blocking=False):
+        raise RunError("a training is running in this process: wait for it, or train in another process")
     try:
         yield
-    except BaseException:
-        _clear(folder)
-        for path in made:
-            with suppress(OSError):  # it may hold something else by now
-                path.rmdir()
-        raise
-    (folder / BEGUN).unlink()
+    finally:
+        _TRAINING.release()
 
 
-def _clear(folder: Path) -> None:
-    """Remove what a start has laid out, and nothing else."""
-    for path in (folder / name for name in LAID_OUT):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+@contextmanager
+def _process_as_found() -> Iterator[None]:
+    """Put random generators and thread count back when the block is over."""
+    threads = torch.get_num_threads()
+    on_mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            if on_mps is not None:
+                torch.mps.set_rng_state(on_mps)
 
 
 def _opened(data: Data | str | None, folder: Path, settings: DataConfig, listener: Listener | None) -> Data:
@@ -159,24 +139,33 @@ def _opened(data: Data | str | None, folder: Path, settings: DataConfig, listene
     if isinstance(data, Data):
         return data
     _note(listener, f"preparing {data} into {folder / OWN_DATA}, with the tokenizer {settings.tokenizer}")
-    return prepare(data, out=folder / OWN_DATA, preset=settings)
+    started = time.perf_counter()
+    prepared = prepare(data, out=folder / OWN_DATA, preset=settings)
+    _note(listener, f"prepared in {time.perf_counter() - started:.1f} s, which do not count as training")
+    return prepared
 
 
 def _start(
     request: Request, config: Config, data: Data, folder: Path, started: float, listener: Listener | None
-) -> Run:
-    """Resolve everything, then write it into the run folder."""
+) -> tuple[Run, CompiledStep | None]:
+    """Resolve everything, then write it into the run folder; returns what was compiled for it, too."""
     notes = _differences(config, data, request.settings)
-    resolved, runtime = _resolve(request, config, data, folder, started)
-    beginning = _begin_from(request.init, Trainer(resolved, data, runtime)) if request.init else None
-    steps, warmup = resolved.train.max_steps, resolved.train.warmup_steps
-    if steps is not None and steps <= warmup:
-        notes.append(f"all {steps} updates lie in the warm-up of {warmup}: allow more, or lower train.warmup_steps")
+    compiled = None
+    if request.repeat is None:
+        resolved, runtime, compiled = _resolve(request, config, data, notes)
+    else:
+        resolved, runtime = _repeated(request.repeat, data), choose_runtime(config.train)
+    trainer = Trainer(resolved, data, replace(runtime, compile=False))
+    if request.repeat is None and resolved.train.minutes is not None:
+        _check_time(resolved.train.minutes, trainer, data, started)
     for note in notes:
         _note(listener, note)
     data.tokenizer.save(folder / "tokenizer.json")
-    if beginning is not None:
-        save_checkpoint(folder / "checkpoints" / "last", beginning)
+    if request.init is not None:
+        save_checkpoint(folder / "checkpoints" / "last", _begin_from(request.init, trainer))
+    if request.repeat is not None and resolved.train.minutes is not None:
+        plans = [json.dumps(row) + "\n" for row in read_rows(request.repeat.path / METRICS, "plan")]
+        write_text(folder / PLANS, "".join(plans))
     origin = {
         **request.origin(),
         "settings": list(request.settings),
@@ -187,11 +176,13 @@ def _start(
         "torch": torch.__version__,
     }
     save_config(folder / "config.toml", resolved, origin)  # last: it makes the folder a run
-    return Run(folder)
+    return Run(folder), compiled
 
 
-def _resolve(request: Request, config: Config, data: Data, folder: Path, started: float) -> tuple[Config, Runtime]:
-    """Fill in what the data, the machine and a probe decide."""
+def _resolve(
+    request: Request, config: Config, data: Data, notes: list[str]
+) -> tuple[Config, Runtime, CompiledStep | None]:
+    """Fill in what the data, the machine and a probe decide; what the user should know of it is added to the notes."""
     if request.init is not None and request.init.tokenizer.fingerprint != data.tokenizer.fingerprint:
         raise RunError(
             f"{data.path} was prepared with another tokenizer than {request.init.path}: prepare it with "
@@ -207,12 +198,53 @@ def _resolve(request: Request, config: Config, data: Data, folder: Path, started
         model=config.model.with_(vocab_size=data.tokenizer.vocab_size),
     )
     config, runtime = fit_to_machine(config, data, choose_runtime(config.train))
-    plan = make_plan(config, data, runtime, request.minutes, started, folder / "checkpoints" / "last")
-    runtime = replace(runtime, compile=plan.compile)
+    limits = counted_limits(config, data)
+    if not limits and config.train.minutes is None:
+        raise ConfigError("training has no end: give --minutes, or one of train.max_steps, max_epochs, max_tokens")
+    updates = min(limits.values(), default=None)
+    notes += _notes_on_length(config, limits, request.settings)
+    compiled = CompiledStep(runtime.device)
+    compiles = decides_to_compile(config, data, runtime, compiled, updates)
     train = config.train.with_(
-        max_steps=plan.max_steps, compile=plan.compile, precision=runtime.precision, threads=runtime.threads
+        max_steps=updates, compile=compiles, precision=runtime.precision, threads=runtime.threads
     )
-    return config.with_(train=train), runtime
+    return config.with_(train=train), replace(runtime, compile=compiles), compiled if compiles else None
+
+
+def _notes_on_length(config: Config, limits: dict[str, int], settings: Sequence[str]) -> list[str]:
+    """Where a limit of the user's own is not the one that holds, and where the warm-up has no end."""
+    if not limits:
+        return []
+    notes = []
+    holds = min(limits, key=limits.__getitem__)
+    own = {setting.partition("=")[0].strip().removeprefix("train.") for setting in settings}
+    lost = [name for name in limits if name in own and limits[name] > limits[holds]]
+    if lost:
+        value = f"train.{holds} = {getattr(config.train, holds):g}"
+        notes.append(f"{value} ends the run after {limits[holds]} updates, before train.{lost[0]} does")
+    warmup = config.train.warmup_steps
+    if limits[holds] <= warmup:
+        in_warmup = f"all {limits[holds]} updates lie in the warm-up of {warmup}"
+        notes.append(f"{in_warmup}: allow more, or lower train.warmup_steps")
+    return notes
+
+
+def _repeated(other: Run, data: Data) -> Config:
+    """The settings of a run that is to be repeated."""
+    if data.fingerprint != other.origin["data_fingerprint"]:
+        raise RunError(f"{data.path} is not the data that {other.path} was trained on: name that")
+    return other.config
+
+
+def _check_time(minutes: float, trainer: Trainer, data: Data, started: float) -> None:
+    """Refuse a time that is over before the first update."""
+    final = trainer.seconds_to_evaluate(data.manifest["val"]["stories"])
+    needed = (time.perf_counter() - started + final) / 60
+    if needed >= minutes:
+        raise ConfigError(
+            f"--minutes {minutes:g} is too little: getting ready and evaluating all validation stories take about "
+            f"{needed:.2g} minutes here; allow more"
+        )
 
 
 def _begin_from(init: Run, trainer: Trainer) -> Checkpoint:
@@ -222,9 +254,9 @@ def _begin_from(init: Run, trainer: Trainer) -> Checkpoint:
     return trainer.checkpoint()
 
 
-def _go_on(run: Run, data: Data, started: float, listener: Listener | None) -> Run:
+def _go_on(run: Run, data: Data, compiled: CompiledStep | None, started: float, listener: Listener | None) -> Run:
     """Train from the last checkpoint (or step 0) to the end, then evaluate all validation stories."""
-    if read_rows(run.path / "metrics.jsonl", "final"):
+    if latest_row(run.path / METRICS).get("kind") == "final":
         _note(listener, f"{run.path} is finished already: nothing to resume")
         return run
     if run.origin.get("torch") != torch.__version__:
@@ -232,22 +264,48 @@ def _go_on(run: Run, data: Data, started: float, listener: Listener | None) -> R
         _note(listener, f"started with torch {made_with}, this is {torch.__version__}: the bits may differ")
     for name in CHECKPOINTS:
         recover_folder(run.checkpoint_folder(name))
-    trainer = Trainer(run.config, data, choose_runtime(run.config.train))
-    if run.has_checkpoint("last"):
-        trainer.restore(run)
-    cut_back(run.path, trainer.step)
+    trainer = Trainer(run.config, data, choose_runtime(run.config.train), compiled)
+    state = trainer.restore(run).state if run.has_checkpoint("last") else {}
+    used = latest_row(run.path / METRICS, "elapsed").get("elapsed", 0.0)  # also what came after the checkpoint
+    cut_back(run.path, state.get("logs", {}), trainer.step)
+    repair_best(trainer, run)
+    clock = RunClock(started, max(used, state.get("elapsed", 0.0)), state.get("seconds", 0.0))
     try:
         with closing(MetricsLog(run.path, listener)) as log:
-            trainer.fit(run, log)
+            log.write("start", trainer.step, **trainer.description())
+            Loop(trainer, run, log, _director(trainer, run, data, log, clock), clock).fit()
+            _note_on_warm_up(trainer, log)
             figures = evaluate(run, data=data)
-            minutes = (time.perf_counter() - started) / 60
-            log.write("final", trainer.step, checkpoint="best", **figures, minutes=round(minutes, 2))
+            minutes = round(clock.elapsed() / 60, 2)
+            log.write("final", trainer.step, checkpoint="best", **figures, minutes=minutes)
     except OSError as error:  # a full disk, a folder that is gone
         raise RunError(
-            f"training stops at step {trainer.step}: cannot use {run.path}: {error.strerror}; the last checkpoint is "
-            "kept: mend that, then go on with --resume"
+            f"training stops at step {trainer.step}: cannot use {run.path}: {error.strerror}; what was saved before is "
+            "kept: free some space or put it back, then continue with --resume"
         ) from None
     return run
+
+
+def _director(trainer: Trainer, run: Run, data: Data, log: MetricsLog, clock: RunClock) -> Director:
+    """What decides when to evaluate, sample and save."""
+    settings = trainer.settings
+    if settings.minutes is None:
+        return ByUpdates(settings)
+    if (run.path / PLANS).is_file():
+        written = len(read_rows(run.path / METRICS, "plan"))
+        return AsWritten(trainer, read_rows(run.path / PLANS), written, log)
+    stories = data.manifest["val"]["stories"]
+    final = 0.0 if trainer.is_done else trainer.seconds_to_evaluate(stories)
+    share = len(trainer.eval_stories) / stories
+    return Deadline(settings, log, clock.elapsed, most=settings.max_steps, final=final, share=share)
+
+
+def _note_on_warm_up(trainer: Trainer, log: MetricsLog) -> None:
+    """How long a run with a deadline is, only its end tells."""
+    warmup = trainer.settings.warmup_steps
+    if trainer.settings.minutes is not None and trainer.step <= warmup:
+        in_warmup = f"all {trainer.step} updates lay in the warm-up of {warmup}"
+        log.write("note", trainer.step, text=f"{in_warmup}: allow more minutes, or lower train.warmup_steps")
 
 
 def _note(listener: Listener | None, text: str) -> None:

@@ -1,15 +1,17 @@
-"""The training loop: batches -> loss -> gradients -> update, with evaluations, samples and checkpoints on the way.
+"""A model in training: batches -> loss -> gradients -> update, and everything that the next update depends on.
 
-Everything that decides the next update is in the checkpoint: weights, the optimiser's memory, the place in the data,
-the generator of dropout. Evaluation and samples draw from generators of their own and never touch these. They and every
-checkpoint's `model.safetensors` take the weights that are to be used: the averaged ones where the run averages.
+All of that is in the checkpoint: weights, optimizer state, the place in the data, the generator of dropout, the plan.
+Evaluation and samples draw from generators of their own and never touch these. They and every checkpoint's
+`model.safetensors` take the weights that are to be used: the averaged ones where the run averages.
 """
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -21,13 +23,12 @@ from storyloom.errors import TrainingDiverged
 from storyloom.evaluation.likelihood import as_dict, measure_likelihood
 from storyloom.generation import StoryTeller
 from storyloom.model import GPT, count_flops_per_token, count_parameters
-from storyloom.runtime import Run, Runtime, load_checkpoint, save_checkpoint
+from storyloom.runtime import Run, Runtime, load_checkpoint
 from storyloom.runtime.checkpoint import Checkpoint
 from storyloom.runtime.run import load_weights, model_weights
 from storyloom.training.averaging import WeightAverage
-from storyloom.training.interrupt import StopRequest
-from storyloom.training.metrics import MetricsLog
 from storyloom.training.optimizer import OPTIMIZERS, optimizer_tensors, restore_optimizer
+from storyloom.training.plan import Plan
 from storyloom.training.schedule import learning_rate_at
 
 GENERATORS = {"cuda": torch.cuda, "mps": torch.mps}  # of random numbers, beside the CPU's
@@ -43,23 +44,54 @@ class Update:
     """Global norm of the gradient, before clipping."""
     tokens: int
     """Valid targets."""
+    learning_rate: float
+    """That the update was made with."""
+
+
+def summed_nats(model: GPT, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The model's summed loss of a micro-batch, in nats."""
+    return model.nats(ids, targets)
+
+
+class CompiledStep:
+    """`summed_nats`, compiled at its first call and again for models and batches of other shapes.
+
+    PyTorch keeps what it compiles with a function's code, for at most eight shapes, and then runs it eager without a
+    word. So each of these has a copy of the code: what others in this process have compiled is neither used nor lost.
+
+    Args:
+        device: where it runs. On a CPU random numbers are PyTorch's own: dropout is the eager step's, and takes less
+            time. Shapes are static: one compilation serves a whole run.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        own = FunctionType(summed_nats.__code__.replace(), summed_nats.__globals__)
+        self._compiled = torch.compile(own, dynamic=False, options={"fallback_random": device.type == "cpu"})
+
+    def __call__(self, model: GPT, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """A float32 scalar."""
+        return self._compiled(model, ids, targets)
 
 
 class Trainer:
     """A model in training.
 
     Args:
-        config: fully resolved: `model.vocab_size` and `train.max_steps` are set.
+        config: with `model.vocab_size` set.
         data: what it learns from.
         runtime: where it runs.
+        compiled: the compiled step that trainers of one run share; by default one of its own, if the runtime compiles.
+
+    Attributes:
+        plan: how long the run is; as `train.max_steps` says, but unknown at first where `train.minutes` limits it.
     """
 
-    def __init__(self, config: Config, data: Data, runtime: Runtime) -> None:
+    def __init__(self, config: Config, data: Data, runtime: Runtime, compiled: CompiledStep | None = None) -> None:
         self.settings, self.data, self.runtime = config.train, data, runtime
         torch.manual_seed(self.settings.seed)
         self.model = GPT(config.model).to(runtime.device)
-        # Static shapes: one compilation serves the whole run. Evaluation and samples call the model as it is.
-        self.nats = _compiled(self.model.nats, runtime.device) if runtime.compile else self.model.nats
+        # Evaluation and samples call the model as it is, not compiled.
+        self._nats = (compiled or CompiledStep(runtime.device)) if runtime.compile else summed_nats
         self.average = WeightAverage(self.model, self.settings.ema) if self.settings.ema is not None else None
         self.optimizer = OPTIMIZERS[self.settings.optimizer](self.model, self.settings)
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
@@ -73,10 +105,12 @@ class Trainer:
         self.eval_stories = data.val_stories(self.settings.eval_stories)
         train = data.manifest["train"]
         self.tokens_per_byte = train["tokens"] / train["bytes"]
+        known = self.settings.max_steps if self.settings.minutes is None else None
+        self.plan = Plan.whole(known, self.settings.warmup_steps)
         self.step = 0
         self.tokens = 0
-        self.seconds = 0.0
         self.best = math.inf  # lowest validation loss so far, nats/token
+        self.best_step = 0
         self.waited = 0  # evaluations since then
 
     @property
@@ -87,9 +121,18 @@ class Trainer:
     @property
     def is_done(self) -> bool:
         """Whether the last update is made, or patience is at its end."""
-        assert self.settings.max_steps is not None, "the budget sets max_steps"
         is_tired = self.settings.patience is not None and self.waited >= self.settings.patience
-        return is_tired or self.step >= self.settings.max_steps
+        return is_tired or self.is_at_end
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether all planned updates are made."""
+        return self.plan.end is not None and self.step >= self.plan.end
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next update."""
+        return learning_rate_at(self.step, self.plan.progress_at(self.step), self.settings)
 
     def update(self) -> Update:
         """One optimiser update on the next micro-batches.
@@ -108,7 +151,7 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)  # pyright: ignore[reportArgumentType]  # it asks for param_groups only
         parameters = self.model.parameters()
         grad_norm = torch.nn.utils.clip_grad_norm_(parameters, settings.grad_clip or math.inf)
-        result = Update(loss.item(), grad_norm.item(), n_targets)
+        result = Update(loss.item(), grad_norm.item(), n_targets, self.learning_rate)
         self._move(result)
         self.step += 1
         self.tokens += n_targets
@@ -123,7 +166,7 @@ class Trainer:
         if not (is_finite or is_overflow):
             raise self._diverged(self.step + 1, f"loss {result.loss:g} nats/token, gradient norm {result.grad_norm:g}")
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(self.step, self.settings)
+            group["lr"] = result.learning_rate
         if is_finite:
             self.step_optimizer()
         self.scaler.update()
@@ -136,10 +179,12 @@ class Trainer:
     def _backward(self, inputs: np.ndarray, targets: np.ndarray, n_targets: int) -> torch.Tensor:
         """Add a micro-batch's share of the gradient; returns its share of the loss, nats/token."""
         device = self.runtime.device
-        with self.runtime.autocast():
-            nats = self.nats(torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device))
-        loss = nats / n_targets
-        self.scaler.scale(loss).backward()
+        ids, wanted = torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device)
+        with _deterministic(self.runtime):
+            with self.runtime.autocast():
+                nats = self._nats(self.model, ids, wanted)
+            loss = nats / n_targets
+            self.scaler.scale(loss).backward()
         return loss.detach()
 
     def _diverged(self, step: int, what: str) -> TrainingDiverged:
@@ -149,7 +194,7 @@ class Trainer:
             f"(now {settings.learning_rate:g}) or raise train.warmup_steps (now {settings.warmup_steps})"
         )
 
-    def _check_finite(self, nats: float | None = None) -> None:
+    def check_finite(self, nats: float | None = None) -> None:
         """Refuse to save or to sample a model that the latest update has spoilt; the next loss would come too late."""
         if nats is None:
             nats = measure_likelihood(self.kept_model, self.eval_stories[:1], self.data.tokenizer.eot).nats_per_token
@@ -159,6 +204,27 @@ class Trainer:
     def evaluate(self) -> dict[str, Any]:
         """Loss on the fixed subset of validation stories."""
         return as_dict(measure_likelihood(self.kept_model, self.eval_stories, self.data.tokenizer.eot))
+
+    def seconds_to_evaluate(self, count: int) -> float:
+        """About how long the evaluation of this many stories takes, by that of a few."""
+        few = self.eval_stories[:: max(1, len(self.eval_stories) // 10)]
+        start = time.perf_counter()
+        measure_likelihood(self.kept_model, few, self.data.tokenizer.eot)
+        return (time.perf_counter() - start) * count / len(few)
+
+    def description(self) -> dict[str, Any]:
+        """What is trained and how, for the row `start`."""
+        runtime = self.runtime
+        return {
+            "max_steps": self.plan.end,
+            "minutes": self.settings.minutes,
+            "parameters": count_parameters(self.model.config),
+            "flops_per_token": count_flops_per_token(self.model.config),
+            "device": str(runtime.device),
+            "precision": runtime.precision,
+            "threads": runtime.threads,
+            "compiled": runtime.compile,
+        }
 
     def sample(self) -> str:
         """A story told by the model as it is now."""
@@ -177,9 +243,10 @@ class Trainer:
         state = {
             "step": self.step,
             "tokens": self.tokens,
-            "seconds": self.seconds,
+            "plan": asdict(self.plan),
             "place": list(self.batches.place),
             "best": self.best if math.isfinite(self.best) else None,
+            "best_step": self.best_step,
             "waited": self.waited,
             "scaler": self.scaler.state_dict(),  # empty unless in fp16
         }
@@ -191,8 +258,8 @@ class Trainer:
         if self.average:
             load_weights(self.average.model, weights, source)
 
-    def restore(self, run: Run) -> None:
-        """Go on from the run's last checkpoint."""
+    def restore(self, run: Run) -> Checkpoint:
+        """Continue from the run's last checkpoint, which is returned."""
         folder = run.checkpoint_folder("last")
         checkpoint = load_checkpoint(folder)
         load_weights(self.kept_model, checkpoint.weights, folder)
@@ -204,85 +271,31 @@ class Trainer:
         if kind in GENERATORS and f"random.{kind}" in checkpoint.tensors:
             GENERATORS[kind].set_rng_state(checkpoint.tensors[f"random.{kind}"])
         state = checkpoint.state
-        self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+        self.step, self.tokens, self.plan = state["step"], state["tokens"], Plan(**state["plan"])
         self.batches.place = tuple(state["place"])
         self.best = math.inf if state["best"] is None else state["best"]
-        self.waited = state["waited"]
+        self.best_step, self.waited = state["best_step"], state["waited"]
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
-
-    def fit(self, run: Run, log: MetricsLog) -> None:
-        """Train to the end, writing metrics, samples and checkpoints into the run folder.
-
-        Raises:
-            TrainingDiverged: as `update` does, or the model that is to be saved gives no finite loss.
-            KeyboardInterrupt: after Ctrl-C or a termination signal, once `last` is saved.
-        """
-        settings = self.settings
-        log.write(
-            "start",
-            self.step,
-            max_steps=settings.max_steps,
-            parameters=count_parameters(self.model.config),
-            flops_per_token=count_flops_per_token(self.model.config),
-            device=str(self.runtime.device),
-            precision=self.runtime.precision,
-            threads=self.runtime.threads,
-            compiled=self.runtime.compile,
-        )
-        with StopRequest() as stop:
-            while not self.is_done:
-                self._timed_update(log)
-                if self.step % settings.eval_interval == 0 or self.step == settings.max_steps:
-                    self._evaluate_and_keep_best(run, log)
-                if self.step % settings.sample_interval == 0:
-                    self._check_finite()
-                    log.write("sample", self.step, story=self.sample())
-                stops = stop.requested  # asked once: a signal from here on waits for the next update
-                if self.step % settings.checkpoint_interval == 0 or self.is_done or stops:
-                    self._check_finite()
-                    log.sync()
-                    save_checkpoint(run.checkpoint_folder("last"), self.checkpoint())
-                if stops and not self.is_done:
-                    raise KeyboardInterrupt
-
-    def _timed_update(self, log: MetricsLog) -> None:
-        start = time.perf_counter()
-        lr = learning_rate_at(self.step, self.settings)
-        update = self.update()
-        seconds = time.perf_counter() - start
-        self.seconds += seconds
-        log.write(
-            "train",
-            self.step,
-            tokens=self.tokens,
-            epoch=round(self.batches.epochs, 4),
-            loss=update.loss,
-            bits_per_byte=update.loss * self.tokens_per_byte / math.log(2),
-            learning_rate=lr,
-            grad_norm=update.grad_norm if math.isfinite(update.grad_norm) else None,  # fp16 skipped it; JSON has no inf
-            tokens_per_second=round(update.tokens / seconds, 1),
-            seconds=round(self.seconds, 3),
-        )
-
-    def _evaluate_and_keep_best(self, run: Run, log: MetricsLog) -> None:
-        figures = self.evaluate()
-        self._check_finite(figures["nats_per_token"])
-        is_best = figures["nats_per_token"] < self.best
-        log.write("eval", self.step, **figures, is_best=is_best)
-        self.waited = 0 if is_best else self.waited + 1
-        if is_best:
-            self.best = figures["nats_per_token"]
-            log.sync()  # whoever finds these weights finds their loss
-            save_checkpoint(run.checkpoint_folder("best"), Checkpoint(model_weights(self.kept_model)))
-        elif self.waited == self.settings.patience:
-            text = f"stopped early: {self.waited} evaluations in a row without a lower validation loss"
-            log.write("note", self.step, text=text)
+        return checkpoint
 
 
-def _compiled(function: Callable[..., torch.Tensor], device: torch.device) -> Callable[..., torch.Tensor]:
-    """With PyTorch's own random numbers on a CPU: dropout is the eager step's, and takes less time."""
-    return torch.compile(function, dynamic=False, options={"fallback_random": device.type == "cpu"})
+@contextmanager
+def _deterministic(runtime: Runtime) -> Iterator[None]:
+    """Let the compiled step on a CPU give the same bits each time; put back what was set before.
+
+    What is compiled adds up the gradient of the embedding by atomic additions otherwise, in an order that the threads
+    decide.
+    """
+    if not (runtime.compile and runtime.device.type == "cpu"):
+        yield
+        return
+    before, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warns)
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

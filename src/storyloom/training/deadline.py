@@ -1,0 +1,240 @@
+"""What is done when: evaluations, samples and checkpoints by updates, by a clock, or as another run did it.
+
+A run that is limited in time ends by its plan and not by the clock. While it trains, the plan is made again from the
+speed that the machine has now: at every evaluation, sample and checkpoint and at least every few seconds. Each change
+is a `plan` row of the metrics, and so is everything that the clock made due. Time enters training through these rows
+alone: a run that follows them ends with the same bits.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from statistics import fmean, median
+from typing import Any, Protocol
+
+from storyloom.config import TrainConfig
+from storyloom.training.metrics import MetricsLog
+from storyloom.training.trainer import Trainer
+
+EVENTS: tuple[str, ...] = ("eval", "sample", "checkpoint")
+PLAN_SECONDS = 5.0  # at most, between two plans
+PACE_SECONDS = 10.0  # of the latest updates say how long one takes now,
+PACE_UPDATES = 9  # and at least this many,
+OUTLIER = 4.0  # none of which counts for more than so many times their median: a pause is over when it is seen
+DUE_SECONDS = 60.0  # at most, between two of a kind
+DUE_SHARE = 0.05  # at most, of the time, for each kind
+MOVED = 0.02  # of the updates to go: smaller changes are noise
+LANDING = 0.02  # of all the time, in which the learning rate still falls where the time is over all of a sudden
+
+
+class Director(Protocol):
+    """Decides what is due; the loop does it."""
+
+    def after_update(self, trainer: Trainer, seconds: float) -> set[str]:
+        """What is due after an update that took these seconds; may change the trainer's plan."""
+        ...
+
+    def took(self, event: str, seconds: float) -> None:
+        """An event is over."""
+        ...
+
+    def after_events(self, trainer: Trainer) -> None:
+        """All that was due is done; may change the trainer's plan."""
+        ...
+
+
+class ByUpdates:
+    """Every so many updates, as the settings say."""
+
+    def __init__(self, settings: TrainConfig) -> None:
+        self._intervals = intervals_of(settings)
+
+    def after_update(self, trainer: Trainer, seconds: float) -> set[str]:
+        """Those whose interval ends with this update."""
+        return {event for event, interval in self._intervals.items() if trainer.step % interval == 0}
+
+    def took(self, event: str, seconds: float) -> None:
+        """Makes no difference."""
+
+    def after_events(self, trainer: Trainer) -> None:
+        """Makes no difference."""
+
+
+class AsWritten:
+    """As the `plan` rows of another run say, which are written again.
+
+    Args:
+        trainer: of this run.
+        plans: the other run's rows of kind `plan`.
+        written: how many of them are in this run's log already; what they made due is done.
+        log: this run's.
+    """
+
+    def __init__(self, trainer: Trainer, plans: Iterable[Mapping[str, Any]], written: int, log: MetricsLog) -> None:
+        self._warmup, self._log = trainer.settings.warmup_steps, log
+        self._plans: dict[int, deque[Mapping[str, Any]]] = {}
+        for row in islice(plans, written, None):
+            self._plans.setdefault(row["step"], deque()).append(row)
+        self._follow(trainer)  # what came behind the checkpoint of this step
+
+    def after_update(self, trainer: Trainer, seconds: float) -> set[str]:
+        """What the rows of this update say."""
+        return self._follow(trainer)
+
+    def took(self, event: str, seconds: float) -> None:
+        """Makes no difference."""
+
+    def after_events(self, trainer: Trainer) -> None:
+        """Follow the rows that were written after the events of this update."""
+        self._follow(trainer)
+
+    def _follow(self, trainer: Trainer) -> set[str]:
+        """Take rows of this update up to one that makes something due, and return that; the others change the plan."""
+        rows = self._plans.get(trainer.step, deque())
+        while rows:
+            row = rows.popleft()
+            self._log.write(**row)
+            if row["due"]:
+                return {*row["due"]}
+            trainer.plan = trainer.plan.changed(trainer.step, row["updates"], self._warmup)
+        return set()
+
+
+class Deadline:
+    """By a clock: the run ends at a time.
+
+    Args:
+        settings: with `minutes`.
+        log: for `plan` rows.
+        elapsed: seconds of the run so far, in all its parts.
+        most: updates at most, where other limits say so.
+        final: seconds that the evaluation of all validation stories takes, measured before the first update.
+        share: of them that are evaluated on the way.
+    """
+
+    def __init__(
+        self,
+        settings: TrainConfig,
+        log: MetricsLog,
+        elapsed: Callable[[], float],
+        *,
+        most: int | None,
+        final: float,
+        share: float,
+    ) -> None:
+        assert settings.minutes is not None, "a deadline needs minutes"
+        self._settings, self._log, self._elapsed, self._most = settings, log, elapsed, most
+        self._total = settings.minutes * 60
+        self._intervals = intervals_of(settings)
+        self._updates: deque[tuple[float, float]] = deque()  # when each of the latest was over, and how long it took
+        # Seconds, and those of an update at that time: what slows updates slows the rest. None until there was one.
+        self._costs: dict[str, tuple[float, float | None]] = {
+            "eval": (final * share, None),
+            "sample": (0.0, None),
+            "checkpoint": (0.0, None),
+            "final": (final, None),
+        }
+        self._since = dict.fromkeys(EVENTS, elapsed())
+        self._is_first, self._planned_at = True, -math.inf
+
+    def after_update(self, trainer: Trainer, seconds: float) -> set[str]:
+        """What the clock makes due; a plan where none was made for a while."""
+        now = self._elapsed()
+        self._track(now, seconds)
+        if trainer.is_at_end or not self._updates:
+            return set()
+        if trainer.plan.end is None:
+            self._plan(trainer)
+        due = {event for event in EVENTS if self._is_due(event, trainer, now)}
+        if due:
+            for event in due:
+                self._since[event] = now
+            self._write(trainer, sorted(due))
+        elif now - self._planned_at >= PLAN_SECONDS:
+            self._plan(trainer)
+        return due
+
+    def took(self, event: str, seconds: float) -> None:
+        """Remember what an event costs."""
+        self._costs[event] = (seconds, self._pace if self._updates else None)
+        self._since[event] = self._elapsed()
+
+    def after_events(self, trainer: Trainer) -> None:
+        """Plan again, as they took their time."""
+        if self._updates and not trainer.is_at_end:
+            self._plan(trainer)
+
+    @property
+    def _pace(self) -> float:
+        """Seconds of an update now: the mean of the latest."""
+        latest = [seconds for _, seconds in self._updates]
+        most = OUTLIER * median(latest)
+        return fmean(min(seconds, most) for seconds in latest)
+
+    def _track(self, now: float, seconds: float) -> None:
+        if self._is_first:  # memory is laid out, or the step compiled: the next are faster
+            self._is_first = False
+            return
+        self._updates.append((now, seconds))
+        while len(self._updates) > PACE_UPDATES and self._updates[0][0] < now - PACE_SECONDS:
+            self._updates.popleft()
+
+    def _cost(self, event: str) -> float:
+        """Seconds of an event now."""
+        seconds, pace = self._costs[event]
+        if pace is None:
+            self._costs[event] = (seconds, self._pace)
+            return seconds
+        return seconds * self._pace / pace
+
+    def _period(self, event: str) -> float:
+        """Seconds between two of a kind."""
+        return max(self._cost(event) / DUE_SHARE, min(DUE_SECONDS, self._intervals[event] * self._pace))
+
+    def _is_due(self, event: str, trainer: Trainer, now: float) -> bool:
+        """Not shortly before the end, where the model is evaluated and saved anyway."""
+        period = self._period(event)
+        to_go = math.inf if trainer.plan.end is None else (trainer.plan.end - trainer.step) * self._pace
+        return now - self._since[event] >= period and to_go >= period / 2
+
+    def _plan(self, trainer: Trainer) -> None:
+        """Make a new plan of the time that is left; small changes are left alone."""
+        self._planned_at = self._elapsed()
+        old = None if trainer.plan.end is None else trainer.plan.end - trainer.step
+        updates = math.floor(self._time_for_updates() / self._pace)
+        # Where the time is suddenly over, the learning rate falls to its end all the same: soon, and only once.
+        landing = math.ceil(LANDING * self._total / self._pace)
+        updates = max(updates, landing if old is None else min(old, landing))
+        if self._most is not None:
+            updates = min(updates, self._most - trainer.step)
+        if old is None or abs(updates - old) > MOVED * old:
+            trainer.plan = trainer.plan.changed(trainer.step, updates, self._settings.warmup_steps)
+            self._write(trainer, [])
+
+    def _time_for_updates(self) -> float:
+        """Seconds that are left for updates beside all that is due on the way and at the end."""
+        now = self._elapsed()
+        at_the_end = self._cost("final") + self._cost("eval") + 2 * self._cost("checkpoint")  # `last` and `best`
+        left = self._total - now - at_the_end
+        for event in EVENTS:
+            period = self._period(event)
+            first = max(0.0, period - (now - self._since[event]))
+            times = max(0, math.floor((left - period / 2 - first) / period) + 1)
+            left -= times * self._cost(event)
+        return left
+
+    def _write(self, trainer: Trainer, due: list[str]) -> None:
+        step, end = trainer.step, trainer.plan.end
+        assert end is not None, "what is written was planned"
+        progress = trainer.plan.progress_at(step)
+        self._log.write("plan", step, updates=end - step, progress=progress, due=due, elapsed=round(self._elapsed(), 3))
+
+
+def intervals_of(settings: TrainConfig) -> dict[str, int]:
+    """Updates between two of each kind."""
+    return {
+        "eval": settings.eval_interval,
+        "sample": settings.sample_interval,
+        "checkpoint": settings.checkpoint_interval,
+    }

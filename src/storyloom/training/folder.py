@@ -1,0 +1,62 @@
+"""The run folder while a training begins: one process at a time, and nothing left of a start that fails."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from storyloom.errors import RunError
+from storyloom.files import sole_writer
+
+OWN_DATA = "data"  # where a source is prepared inside the run folder
+PLANS = "plan.jsonl"  # the plan rows of the run that this one repeats
+BEGUN = "begun"  # stands there until config.toml makes it a run: all that we laid out beside it may be half a start
+LAID_OUT = (
+    "config.toml",  # goes first: with it the rest must be whole
+    OWN_DATA,
+    f"{OWN_DATA}.partial",
+    "tokenizer.json",
+    "tokenizer.json.new",
+    PLANS,
+    f"{PLANS}.new",
+    "checkpoints",
+    "config.toml.new",
+    BEGUN,  # goes last: without it nothing here is known to be ours
+)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Two processes that train one run would overwrite each other's checkpoints and metrics."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(sole_writer(folder if folder.exists() else folder.absolute().parent))
+        except BlockingIOError:
+            raise RunError(f"{folder} is being trained already: wait for that process, or stop it") from None
+        yield
+
+
+@contextmanager
+def begun(folder: Path) -> Iterator[None]:
+    """Mark a vacant folder while the block makes a run of it; nothing is left of it when the block fails."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / BEGUN).touch()
+    try:
+        yield
+    except BaseException:
+        clear(folder)
+        for path in made:
+            with suppress(OSError):  # it may hold something else by now
+                path.rmdir()
+        raise
+    (folder / BEGUN).unlink()
+
+
+def clear(folder: Path) -> None:
+    """Remove what a start has laid out, and nothing else."""
+    for path in (folder / name for name in LAID_OUT):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
