@@ -1,7 +1,6 @@
 """The protocol that every tokenizer follows, on top of the `tokenizers` library. Knows nothing of stories or shards."""
 
 import codecs
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import Self
 
 import tokenizers
 
+from storyloom.data.tokenization.fingerprint import fingerprint_of
 from storyloom.errors import TokenizerError
 from storyloom.files import write_text
 
@@ -49,9 +49,8 @@ class Tokenizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The SHA-256 of everything that decides the ids: equal exactly where two tokenizers are."""
-        content = json.dumps(json.loads(self._backend.to_str()), sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+        """The SHA-256 of everything that decides the ids: equal exactly if two tokenizers are. See `fingerprint_of`."""
+        return fingerprint_of(json.loads(self._backend.to_str()))
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text. Raises `TokenizerError` for characters that no UTF-8 text can hold (lone surrogates)."""
