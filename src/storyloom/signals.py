@@ -17,8 +17,8 @@ def exit_on_signals() -> Iterator[None]:
     The exit status is 128 + the signal's number, as a shell reports it: 143 for SIGTERM. Further signals of these kinds
     are ignored until the block has ended: a closing terminal sends two, and the second must not end the cleaning.
 
-    A signal that the program handles itself, or ignores (`nohup`), is left alone. Python takes signals in the main thread
-    only: elsewhere nothing changes.
+    A signal that the program handles itself, or ignores (`nohup`), is left alone. Python takes signals in the main
+    thread only: elsewhere nothing changes.
 
     >>> with exit_on_signals():
     ...     signal.getsignal(signal.SIGTERM) is _exit

@@ -1,7 +1,7 @@
 """Names for what is unfinished: random, so that none is taken twice, and known to be ours.
 
-A temporary neighbor of NAME is `.NAME.TOKEN.KIND`. Half of the token is random, the other half a checksum of the rest: a
-name proves that it is ours. What a killed process left is removed by the next writer, and nothing that a user made is
+A temporary neighbor of NAME is `.NAME.TOKEN.KIND`. Half of the token is random, the other half a checksum of the rest:
+a name proves that it is ours. What a killed process left is removed by the next writer, and nothing that a user made is
 ever taken for it. No error message shows such a name.
 """
 

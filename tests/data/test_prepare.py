@@ -206,7 +206,7 @@ def test_a_folder_that_is_there_is_refused_and_untouched(tmp_path):
     (tmp_path / "D" / "mine").write_text("precious")
     for out in (tmp_path / "D", text):
         before = tree(tmp_path)
-        with pytest.raises(DataError, match="exists already: choose another --out, or remove it first"):
+        with pytest.raises(DataError, match="exists already: choose another out, or remove it first"):
             prepare(text, out=out)
         assert tree(tmp_path) == before
     (tmp_path / "empty").mkdir()
@@ -313,7 +313,7 @@ def test_a_story_on_both_sides_is_kept_out_of_training(tmp_path):
     kept = [story for story in STORIES[:31] if story not in (STORIES[3], STORIES[7])]
     assert list(split_stories(data, "train")) == kept * 2
     assert list(split_stories(data, "val")) == [STORIES[7], "x", STORIES[3]]
-    assert data.manifest["corpus"] == {"read": 65, "on_both_sides": 4}
+    assert data.manifest["corpus"] == {"read": 65, "on_both_sides": 4, "long_words_cut": 0}
     with pytest.raises(
         DataError, match=r"no story in .*v\.txt to train on: .* or validation has all of its stories, too"
     ):

@@ -1,8 +1,8 @@
 """What decides the ids that a tokenizer gives, in a canonical form of our own, and its checksum.
 
-Read from a `tokenizer.json`, whose form changes with releases of the `tokenizers` library while its meaning stays: merges
-are written "a b" or ["a", "b"]; options that have their defaults are there or not; and much of it decides no id (how to
-decode, truncate, pad, or to put tokens around a text).
+Read from a `tokenizer.json`, whose form changes with releases of the `tokenizers` library while its meaning stays: a
+merge is written "a b" or ["a", "b"]; options that have their defaults are there or not; and much of it decides no id (how
+to decode, truncate, pad, or to put tokens around a text).
 """
 
 import hashlib
@@ -46,8 +46,8 @@ def fingerprint_of(content: Mapping[str, Any]) -> str:
     Args:
         content: the file, parsed.
 
-    >>> word_level = {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a"}
-    >>> fingerprint_of({"model": word_level}) == fingerprint_of({"model": word_level, "truncation": None, "version": "2"})
+    >>> model = {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a"}
+    >>> fingerprint_of({"model": model}) == fingerprint_of({"model": model, "truncation": None, "version": "2"})
     True
     """
     canonical = json.dumps(meaning_of(content), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
@@ -64,7 +64,9 @@ def meaning_of(content: Mapping[str, Any]) -> dict[str, Any]:
         "model": {"type": kind, **{name: value or None for name, value in options.items()}},
         "vocabulary": sorted(([i, token] for token, i in model["vocab"].items())),
         "merges": [_pair(merge) for merge in model.get("merges") or ()],
-        "added_tokens": sorted((_added(token) for token in content.get("added_tokens") or ()), key=lambda each: each["id"]),
+        "added_tokens": sorted(
+            (_added(token) for token in content.get("added_tokens") or ()), key=lambda each: each["id"]
+        ),
         "normalizer": _steps(content.get("normalizer")),
         "pre_tokenizer": _steps(content.get("pre_tokenizer")),
     }

@@ -2,7 +2,7 @@
 
 import codecs
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -14,6 +14,11 @@ from storyloom.errors import TokenizerError
 from storyloom.files import write_text
 
 EOT = "<|endoftext|>"
+Report = Callable[[int, int], object]  # stories read so far; words cut in them, as they are too long to learn from
+
+
+def silent(stories: int, words_cut: int) -> None:
+    """Tell nobody how it goes."""
 
 
 class Tokenizer:
@@ -34,8 +39,8 @@ class Tokenizer:
         return type(self), (self._backend,)  # pickled and copied by way of `__init__`, which sets what no JSON keeps
 
     @classmethod
-    def train(cls, stories: Iterable[str], vocab_size: int) -> Self:
-        """Make a tokenizer for some stories."""
+    def train(cls, stories: Iterable[str], vocab_size: int, report: Report = silent) -> Self:
+        """Make a tokenizer for some stories; may take long, and reports how it goes."""
         raise NotImplementedError
 
     def _spell(self) -> list[bytes]:
