@@ -14,18 +14,21 @@ import pytest
 from storyloom import files
 from storyloom.files import (
     MANIFEST,
+    building_folder,
     find_damage,
     is_vacant,
     recover_folder,
+    remove_leftovers,
     replace_folder,
     seal,
     settled_folder,
     sha256_of,
-    sole_writer,
     write_bytes,
     write_json,
     write_text,
 )
+from storyloom.locking import LOCK_MARK
+from storyloom.temporary import is_temporary, temporary_path
 
 from .folders import fail, tree
 
@@ -99,7 +102,7 @@ def _ticking(life: Life, operation: Callable) -> Callable:
 
 def _ticking_open(life: Life, original: Callable) -> Callable:
     def ticking_open(path: Path, mode: str = "r", *args, **kwargs):
-        if "w" not in mode:
+        if not {"w", "x"} & set(mode):
             return original(path, mode, *args, **kwargs)
         life.tick()
         return TornFile(original(path, mode, *args, **kwargs), life)
@@ -128,6 +131,11 @@ def content_of(folder: Path) -> dict[str, bytes] | None:
         return None
     assert find_damage(folder) is None
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST}
+
+
+def names_in(folder: Path) -> set[str]:
+    """The names in a folder; of temporary ones only the kind, such as `.new`."""
+    return {path.suffix if is_temporary(path.name) else path.name for path in folder.iterdir()}
 
 
 def settled_content(folder: Path) -> dict[str, bytes] | None:
@@ -232,12 +240,12 @@ DAMAGES = {
 @pytest.mark.parametrize(("damage", "complaint"), DAMAGES.items())
 def test_a_damaged_new_folder_is_never_taken(tmp_path, damage, complaint):
     """A manifest that is JSON of another shape was an AttributeError once."""
-    new = sealed(tmp_path / "last.new", NEW)
+    new = sealed(temporary_path(tmp_path / "last", "new"), NEW)
     assert find_damage(new) is None
     damage(new)
     assert complaint in str(find_damage(new))
     assert settled_content(tmp_path / "last") is None
-    old = sealed(tmp_path / "last.old", OLD)
+    old = sealed(temporary_path(tmp_path / "last", "old"), OLD)
     assert settled_folder(tmp_path / "last") == old
     recover_folder(tmp_path / "last")
     assert content_of(tmp_path / "last") == OLD
@@ -284,17 +292,17 @@ replace_folder(Path(sys.argv[1]), fill)
 @pytest.mark.parametrize(
     ("kill_at", "expected", "left"),
     [
-        (1, OLD, {"last", "last.new"}),  # before the old one is renamed
-        (2, NEW, {"last.new", "last.old"}),  # between the two renames
-        (3, NEW, {"last", "last.old"}),  # before the old one is removed
-        (5, NEW, {"last", "last.old"}),  # two of its three files gone
+        (1, OLD, {"last", ".new"}),  # before the old one is renamed
+        (2, NEW, {".new", ".old"}),  # between the two renames
+        (3, NEW, {"last", ".old"}),  # before the old one is removed
+        (5, NEW, {"last", ".old"}),  # two of its three files gone
     ],
 )
 def test_replace_folder_is_killed(tmp_path, kill_at, expected, left):
     folder = sealed(tmp_path / "last", OLD)
     finished = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(kill_at)], check=False)
     assert finished.returncode == -signal.SIGKILL
-    assert {path.name for path in tmp_path.iterdir()} == left
+    assert names_in(tmp_path) == left
     assert settled_content(folder) == expected
     recover_folder(folder)
     assert content_of(folder) == expected
@@ -315,39 +323,105 @@ def test_write_bytes_dies_before_every_operation(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 
 
+USERS = ("last.new", "last.old", "last.partial", "config.toml.new", "config.toml.tmp", ".last.0123456789abcdef.new")
+
+
+def test_neighbors_of_the_user_are_never_touched(tmp_path, monkeypatch):
+    """Whoever kept a copy as `last.old`, or had a file `config.toml.new`, lost it to the next save; whatever dies."""
+    for last in range(1, 100):
+        place = tmp_path / str(last)
+        sealed(place / "last", OLD)
+        for name in USERS:
+            (place / name).mkdir()
+            (place / name / "mine").write_bytes(b"precious")
+        (place / ".config.toml.0123456789abcdef.tmp").write_bytes(b"precious")
+
+        def save(place: Path = place) -> None:
+            replace_folder(place / "last", fill_with(NEW))
+            write_bytes(place / "config.toml", b"new content")
+
+        died = run_until(monkeypatch, last, save)
+        save()
+        assert names_in(place) == {"last", "config.toml", ".config.toml.0123456789abcdef.tmp", *USERS}
+        assert all((place / name / "mine").read_bytes() == b"precious" for name in USERS)
+        if not died:
+            return
+    pytest.fail("the saving never came to its end")
+
+
+def test_what_a_killed_writer_left_of_a_file_is_removed_by_the_next_one(tmp_path):
+    dead = temporary_path(tmp_path / "a.html", "tmp")
+    dead.write_bytes(b"half a pa")
+    others = temporary_path(tmp_path / "a.html.b", "tmp")
+    others.write_bytes(b"of another file")
+    write_bytes(tmp_path / "a.html", b"new")
+    assert tree(tmp_path) == {"a.html": b"new", others.name: b"of another file"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open file cannot be removed there")
+def test_what_a_living_writer_is_at_work_on_is_left_alone(tmp_path, monkeypatch):
+    """Two processes write one page: each has a file of its own, and the later one is there in the end."""
+    replace = os.replace
+
+    def meanwhile(*names) -> None:
+        monkeypatch.setattr(os, "replace", replace)
+        write_bytes(tmp_path / "a.html", b"another process's")
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", meanwhile)
+    write_bytes(tmp_path / "a.html", b"ours")
+    assert tree(tmp_path) == {"a.html": b"ours"}
+
+
+def test_leftovers_in_a_folder_of_ours_are_removed(tmp_path):
+    write_bytes(tmp_path / "config.toml", b"[run]")
+    with building_folder(tmp_path / "alive") as alive:
+        temporary_path(tmp_path / "config.toml", "tmp").write_bytes(b"half")
+        temporary_path(tmp_path / "data", "partial").mkdir()
+        (tmp_path / ".data.storyloom-lock").write_bytes(LOCK_MARK)
+        (tmp_path / ".mine.storyloom-lock").write_bytes(b"precious")
+        (tmp_path / "data.partial").mkdir()
+        remove_leftovers(tmp_path)
+        assert names_in(tmp_path) == {
+            *("config.toml", ".mine.storyloom-lock", "data.partial"),
+            *(".partial", ".alive.storyloom-lock"),  # of the block above
+        }
+        (alive / "a").touch()
+    assert tree(tmp_path / "alive") == {"a": b""}
+
+
+def test_a_name_of_any_length_can_be_written(tmp_path):
+    """A name of 252 bytes could be written to, but its temporary name was too long."""
+    name = "ä" * 120 + "123456789012"
+    write_bytes(tmp_path / name, b"new")
+    assert tree(tmp_path) == {name: b"new"}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_an_error_names_the_users_path(tmp_path, monkeypatch, number):
+    """A full disk named no path at all, a folder that is read-only the temporary file `a.html.new`."""
+    error = OSError(number, os.strerror(number))
+    if number == errno.EACCES:
+        open_ = Path.open
+
+        def refuse(path: Path, mode: str = "r", **options):
+            return open_(path, mode, **options) if "x" not in mode else fail(OSError(number, "no", str(path)))()
+
+        monkeypatch.setattr(Path, "open", refuse)
+    else:
+        monkeypatch.setattr(os, "fsync", fail(error))
+    with pytest.raises(OSError, match=r"a\.html") as caught:
+        write_bytes(tmp_path / "a.html", b"new")
+    assert caught.value.filename == str(tmp_path / "a.html")
+    assert tree(tmp_path) == {}
+
+
 def test_a_full_disk_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(b"old")
     monkeypatch.setattr(os, "fsync", fail(OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(OSError, match="No space left"):
         write_bytes(tmp_path / "a", b"new")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"old"}
-
-
-@pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked there")
-def test_a_folder_has_one_writer_until_its_process_dies(tmp_path):
-    hold = "import sys, pathlib, storyloom.files as f; h = f.sole_writer(pathlib.Path(sys.argv[1])); h.__enter__()"
-    wait = "; print('held', flush=True); sys.stdin.read()"
-    with subprocess.Popen(
-        [sys.executable, "-c", hold + wait, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"held\n"
-        with pytest.raises(BlockingIOError), sole_writer(tmp_path):
-            pass
-        other.kill()
-        other.wait()
-        with sole_writer(tmp_path):
-            pass
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked there")
-def test_a_disk_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
-    import fcntl
-
-    monkeypatch.setattr(fcntl, "flock", fail(OSError(errno.ENOLCK, "No locks available")))
-    with sole_writer(tmp_path), sole_writer(tmp_path):
-        pass
 
 
 def test_written_text_is_utf8_with_line_ends_as_given(tmp_path):
@@ -375,10 +449,14 @@ def test_is_vacant(tmp_path):
 def test_every_file_is_synced_before_the_swap(tmp_path, monkeypatch):
     """A folder that is renamed before its bytes are on the disk can be empty after a power cut."""
     events = []
-    monkeypatch.setattr(files, "sync", lambda path: events.append(path.name))
+
+    def shown(path: Path) -> str:
+        return path.suffix if is_temporary(path.name) else path.name
+
+    monkeypatch.setattr(files, "sync", lambda path: events.append(shown(path)))
     rename = os.rename
-    monkeypatch.setattr(os, "rename", lambda a, b: (events.append(f"{a.name} -> {b.name}"), rename(a, b)))
+    monkeypatch.setattr(os, "rename", lambda a, b: (events.append(f"{shown(a)} -> {shown(b)}"), rename(a, b)))
     replace_folder(sealed(tmp_path / "last", OLD), fill_with(NEW))
-    swap = events.index("last -> last.old")
-    assert {"weights", "state", "last.new"} <= set(events[:swap])
-    assert events[swap:] == ["last -> last.old", "last.new -> last", tmp_path.name]
+    swap = events.index("last -> .old")
+    assert {"weights", "state", ".new"} <= set(events[:swap])
+    assert events[swap:] == ["last -> .old", ".new -> last", tmp_path.name]

@@ -338,7 +338,7 @@ def _refuse_contradictions(
         )
     if val is not None and val_fraction is not None:
         raise ConfigError(
-            f"val_fraction = {float(val_fraction):g} and val = {val} contradict each other: a share is held out only if "
+            f"val_fraction = {float(val_fraction):g} and val = {val} contradict each other: a share is held out if "
             "no validation source is named; give one of them"
         )
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:

@@ -1,8 +1,8 @@
 """What decides the ids that a tokenizer gives, in a canonical form of our own, and its checksum.
 
 Read from a `tokenizer.json`, whose form changes with releases of the `tokenizers` library while its meaning stays: a
-merge is written "a b" or ["a", "b"]; options that have their defaults are there or not; and much of it decides no id (how
-to decode, truncate, pad, or to put tokens around a text).
+merge is written "a b" or ["a", "b"]; options that have their defaults are there or not; and much of it decides no id
+(how to decode, truncate, pad, or to put tokens around a text).
 """
 
 import hashlib
