@@ -53,7 +53,7 @@ def watched(stories: Iterable[str], listener: Listener, step: str, of: int | Non
 
 
 class LiveLine:
-    """A listener that keeps one line on standard error up to date; a plain line every ten seconds if it is no terminal.
+    """A listener that keeps one line on standard error up to date; a new line every ten seconds if it is no terminal.
 
     Nothing is said of a step in its first two seconds. Use as a context: the line is erased at its end.
     """
@@ -76,8 +76,7 @@ class LiveLine:
         """Show a report, or not yet."""
         now = time.monotonic()
         if progress.step != self._step:
-            self._step, self._began = progress.step, now
-            self._shown = now + min(QUIET_SECONDS, self._interval) - self._interval
+            self._step, self._began, self._shown = progress.step, now, -self._interval
         if now - self._began >= QUIET_SECONDS and now - self._shown >= self._interval:
             self._shown = now
             self._show(f"{sentence(progress)}, {now - self._began:.0f} s")

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 TICK = 0.2  # seconds
-GRACE = 2.0  # seconds for the thread to see that nobody waits for it any more
+GRACE = 0.5  # seconds for the thread to see that nobody waits for it any more
 
 
 class _Abandoned(Exception):
