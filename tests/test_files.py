@@ -21,11 +21,11 @@ from storyloom.files import (
     seal,
     settled_folder,
     sha256_of,
-    sole_writer,
     write_bytes,
     write_json,
     write_text,
 )
+from storyloom.temporary import is_temporary, temporary_path
 
 from .folders import fail, tree
 
@@ -99,7 +99,7 @@ def _ticking(life: Life, operation: Callable) -> Callable:
 
 def _ticking_open(life: Life, original: Callable) -> Callable:
     def ticking_open(path: Path, mode: str = "r", *args, **kwargs):
-        if "w" not in mode:
+        if not {"w", "x"} & set(mode):
             return original(path, mode, *args, **kwargs)
         life.tick()
         return TornFile(original(path, mode, *args, **kwargs), life)
@@ -128,6 +128,11 @@ def content_of(folder: Path) -> dict[str, bytes] | None:
         return None
     assert find_damage(folder) is None
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST}
+
+
+def names_in(folder: Path) -> set[str]:
+    """The names in a folder; of temporary ones only the kind, such as `.new`."""
+    return {path.suffix if is_temporary(path.name) else path.name for path in folder.iterdir()}
 
 
 def settled_content(folder: Path) -> dict[str, bytes] | None:
@@ -232,12 +237,12 @@ DAMAGES = {
 @pytest.mark.parametrize(("damage", "complaint"), DAMAGES.items())
 def test_a_damaged_new_folder_is_never_taken(tmp_path, damage, complaint):
     """A manifest that is JSON of another shape was an AttributeError once."""
-    new = sealed(tmp_path / "last.new", NEW)
+    new = sealed(temporary_path(tmp_path / "last", "new"), NEW)
     assert find_damage(new) is None
     damage(new)
     assert complaint in str(find_damage(new))
     assert settled_content(tmp_path / "last") is None
-    old = sealed(tmp_path / "last.old", OLD)
+    old = sealed(temporary_path(tmp_path / "last", "old"), OLD)
     assert settled_folder(tmp_path / "last") == old
     recover_folder(tmp_path / "last")
     assert content_of(tmp_path / "last") == OLD
@@ -284,17 +289,17 @@ replace_folder(Path(sys.argv[1]), fill)
 @pytest.mark.parametrize(
     ("kill_at", "expected", "left"),
     [
-        (1, OLD, {"last", "last.new"}),  # before the old one is renamed
-        (2, NEW, {"last.new", "last.old"}),  # between the two renames
-        (3, NEW, {"last", "last.old"}),  # before the old one is removed
-        (5, NEW, {"last", "last.old"}),  # two of its three files gone
+        (1, OLD, {"last", ".new"}),  # before the old one is renamed
+        (2, NEW, {".new", ".old"}),  # between the two renames
+        (3, NEW, {"last", ".old"}),  # before the old one is removed
+        (5, NEW, {"last", ".old"}),  # two of its three files gone
     ],
 )
 def test_replace_folder_is_killed(tmp_path, kill_at, expected, left):
     folder = sealed(tmp_path / "last", OLD)
     finished = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(kill_at)], check=False)
     assert finished.returncode == -signal.SIGKILL
-    assert {path.name for path in tmp_path.iterdir()} == left
+    assert names_in(tmp_path) == left
     assert settled_content(folder) == expected
     recover_folder(folder)
     assert content_of(folder) == expected
@@ -323,33 +328,6 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"old"}
 
 
-@pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked there")
-def test_a_folder_has_one_writer_until_its_process_dies(tmp_path):
-    hold = "import sys, pathlib, storyloom.files as f; h = f.sole_writer(pathlib.Path(sys.argv[1])); h.__enter__()"
-    wait = "; print('held', flush=True); sys.stdin.read()"
-    with subprocess.Popen(
-        [sys.executable, "-c", hold + wait, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"held\n"
-        with pytest.raises(BlockingIOError), sole_writer(tmp_path):
-            pass
-        other.kill()
-        other.wait()
-        with sole_writer(tmp_path):
-            pass
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked there")
-def test_a_disk_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
-    import fcntl
-
-    monkeypatch.setattr(fcntl, "flock", fail(OSError(errno.ENOLCK, "No locks available")))
-    with sole_writer(tmp_path), sole_writer(tmp_path):
-        pass
-
-
 def test_written_text_is_utf8_with_line_ends_as_given(tmp_path):
     write_text(tmp_path / "a", "ä\nb\r\n")
     assert (tmp_path / "a").read_bytes() == b"\xc3\xa4\nb\r\n"
@@ -375,10 +353,14 @@ def test_is_vacant(tmp_path):
 def test_every_file_is_synced_before_the_swap(tmp_path, monkeypatch):
     """A folder that is renamed before its bytes are on the disk can be empty after a power cut."""
     events = []
-    monkeypatch.setattr(files, "sync", lambda path: events.append(path.name))
+
+    def shown(path: Path) -> str:
+        return path.suffix if is_temporary(path.name) else path.name
+
+    monkeypatch.setattr(files, "sync", lambda path: events.append(shown(path)))
     rename = os.rename
-    monkeypatch.setattr(os, "rename", lambda a, b: (events.append(f"{a.name} -> {b.name}"), rename(a, b)))
+    monkeypatch.setattr(os, "rename", lambda a, b: (events.append(f"{shown(a)} -> {shown(b)}"), rename(a, b)))
     replace_folder(sealed(tmp_path / "last", OLD), fill_with(NEW))
-    swap = events.index("last -> last.old")
-    assert {"weights", "state", "last.new"} <= set(events[:swap])
-    assert events[swap:] == ["last -> last.old", "last.new -> last", tmp_path.name]
+    swap = events.index("last -> .old")
+    assert {"weights", "state", ".new"} <= set(events[:swap])
+    assert events[swap:] == ["last -> .old", ".new -> last", tmp_path.name]

@@ -1,15 +1,18 @@
-"""Files and folders that are either wholly there or not there at all, and the checksums that prove it.
+"""Files and folders that are either wholly there or not there at all, one writer for each, and checksums to prove it.
 
-Knows nothing of what the files mean. A file is replaced by writing a neighbour and renaming it over the old one. A
-folder cannot be renamed over a full one, so `replace_folder` goes in steps, and `recover_folder` finishes or rolls back
-a replacement that died between any two of them:
+Knows nothing of what the files mean. A file is replaced by writing a temporary neighbor and renaming it over the old
+one. A folder cannot be renamed over a full one, so `replace_folder` goes in steps, and `recover_folder` finishes or
+rolls back a replacement that died between any two of them:
 
-    write NAME.new/ and sync it        died here: NAME is untouched, NAME.new is incomplete  -> roll back
-    rename NAME     to NAME.old        died here: NAME.new is complete, NAME is gone         -> finish
-    rename NAME.new to NAME            died here: NAME is the new one, NAME.old remains      -> finish
-    remove NAME.old
+    write NEW and sync it      died here: NAME is untouched, NEW is incomplete    -> roll back
+    rename NAME to OLD         died here: NEW is complete, NAME is gone           -> finish
+    rename NEW  to NAME        died here: NAME is the new one, OLD remains        -> finish
+    remove OLD
+
+What is unfinished has a name by `storyloom.temporary`: known to be ours, and never a name that a user gave.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -17,8 +20,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+from storyloom.locking import LOCK_MARK, sole_writer, try_lock
+from storyloom.temporary import LOCK_ENDING, errors_name, is_temporary, temporaries_of, temporary_path
 
 MANIFEST = "manifest.json"
+FAILURES = (Exception, KeyboardInterrupt, SystemExit)  # of a process that lives on for as long as it takes to clean up
 
 
 def sha256_of(path: Path) -> str:
@@ -27,19 +35,86 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove from a folder what killed writers left in it: unfinished files and folders, and locks.
+
+    For a folder of ours, by its sole writer. What a living process writes in it all the same is left alone.
+    """
+    alive = set()
+    for lock in sorted(folder.glob(f".*{LOCK_ENDING}")):
+        if not _remove_if_dead(lock, LOCK_MARK):
+            alive.add(lock.name.removesuffix(LOCK_ENDING))
+    for path in sorted(folder.iterdir()):
+        if is_temporary(path.name) and path.name.rsplit(".", 2)[0] not in alive:
+            if path.is_dir():
+                _remove(path)
+            else:
+                _remove_if_dead(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a leftover, if that can be done: its name is in nobody's way."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file by `content`, wholly or not at all, also when the machine stops in between."""
-    new = path.with_name(path.name + ".new")
+    """Replace a file by `content`, wholly or not at all, also when the machine stops in between.
+
+    What a killed process left of an earlier attempt is removed.
+    """
+    with errors_name(path):
+        for leftover in temporaries_of(path, "tmp"):
+            _remove_if_dead(leftover)
+        new, file = _open_temporary(path)
+        try:
+            with file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                if _can_lock_files():  # held until it has its name: nobody takes it for a dead one's
+                    os.replace(new, path)
+            if not _can_lock_files():  # Windows renames no open file
+                os.replace(new, path)
+        except FAILURES:  # a full disk, say: what is half written only takes up room
+            new.unlink(missing_ok=True)
+            raise
+        sync(path.parent)
+
+
+def _can_lock_files() -> bool:
     try:
-        with new.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:  # a full disk, say: what is half written only takes up room
-        new.unlink(missing_ok=True)
-        raise
-    os.replace(new, path)
-    sync(path.parent)
+        import fcntl  # noqa: F401  (not on Windows)
+    except ImportError:
+        return False
+    return True
+
+
+def _open_temporary(path: Path) -> tuple[Path, IO[bytes]]:
+    """A new temporary file, locked as long as it is open where files can be locked."""
+    while True:
+        new = temporary_path(path, "tmp")
+        with suppress(FileExistsError):
+            file = new.open("xb")
+            with suppress(BlockingIOError):
+                try_lock(file.fileno())
+                if new.exists():
+                    return new, file
+            file.close()  # another writer took it for a dead one's before it was locked
+
+
+def _remove_if_dead(leftover: Path, content: bytes | None = None) -> bool:
+    """Remove a file if no living process has it locked (and it has this content); whether it is gone."""
+    if not _can_lock_files():
+        return False
+    with suppress(OSError), leftover.open("rb") as file:  # BlockingIOError: its writer is alive
+        if try_lock(file.fileno()) and content in (None, file.read()):
+            leftover.unlink()
+            return True
+    return False
 
 
 def write_text(path: Path, content: str) -> None:
@@ -53,10 +128,17 @@ def write_json(path: Path, content: object) -> None:
 
 
 def sync(path: Path) -> None:
-    """Force a file or folder onto the disk. Windows cannot open folders, and keeps their order by itself."""
-    if path.is_dir() and os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
+    """Force a file or folder onto the disk.
+
+    Windows syncs only what is open for writing, and opens no folders; it keeps their order by itself.
+    """
+    is_folder = path.is_dir()
+    try:
+        descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+    except PermissionError:
+        if is_folder:
+            return
+        raise
     try:
         os.fsync(descriptor)
     finally:
@@ -91,105 +173,76 @@ def find_damage(folder: Path) -> str | None:
 def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Replace `folder` by one that `fill` writes, sealed; whenever the process dies, the old or the new one is kept.
 
-    `fill` gets an empty folder beside the old one. The one writer calls `recover_folder` before it starts; readers,
-    who may come while a writer is at work, ask `settled_folder`.
+    `fill` gets an empty folder beside the old one. Only one process may call it at a time; readers, who may come while
+    it is at work, ask `settled_folder`.
     """
-    new, old = _siblings(folder)
     recover_folder(folder)
-    new.mkdir(parents=True)
-    try:
-        fill(new)
-        seal(new)
-        sync(new)
-    except OSError:  # a full disk, say: what is half written only takes up room
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    if folder.exists():
-        os.rename(folder, old)
-    os.rename(new, folder)
-    sync(folder.parent)
-    if old.exists():
-        shutil.rmtree(old)
+    new, old = temporary_path(folder, "new"), temporary_path(folder, "old")
+    with errors_name(folder):
+        new.mkdir(parents=True)
+        try:
+            fill(new)
+            seal(new)
+            sync(new)
+        except FAILURES:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        if folder.exists():
+            os.rename(folder, old)
+        os.rename(new, folder)
+        sync(folder.parent)
+        _remove(old)
 
 
 def recover_folder(folder: Path) -> None:
-    """Finish or roll back a `replace_folder` that was interrupted; does nothing where none was."""
-    new, old = _siblings(folder)
-    if not folder.exists() and new.exists() and find_damage(new) is None:
-        os.rename(new, folder)
-    if not folder.exists() and old.exists():
-        os.rename(old, folder)
-    for leftover in (new, old):
-        if leftover.exists():
-            shutil.rmtree(leftover)
+    """Finish or roll back a `replace_folder` that was interrupted; does nothing if none was."""
+    settled = settled_folder(folder)
+    if settled != folder:
+        os.rename(settled, folder)
+    for leftover in temporaries_of(folder, "new") + temporaries_of(folder, "old"):
+        _remove(leftover)
 
 
 def settled_folder(folder: Path) -> Path:
     """Where the content of a perhaps interrupted `replace_folder` lies now; changes nothing, so any reader may ask."""
-    new, old = _siblings(folder)
     if folder.exists():
         return folder
-    if new.exists() and find_damage(new) is None:
-        return new
-    return old if old.exists() else folder
-
-
-def _siblings(folder: Path) -> tuple[Path, Path]:
-    return folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
+    for new in temporaries_of(folder, "new"):
+        if find_damage(new) is None:
+            return new
+    return next(iter(temporaries_of(folder, "old")), folder)
 
 
 @contextmanager
 def building_folder(folder: Path) -> Iterator[Path]:
     """Build a folder that must not exist yet (or is empty) under another name; it appears only when the block succeeds.
 
-    The unfinished folder `NAME.partial` is removed when the block fails, and so are the parents made for it.
-    """
-    partial = folder.with_name(folder.name + ".partial")
-    made = [parent for parent in folder.parents if not parent.exists()]
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        for path in (*partial.iterdir(), partial):
-            sync(path)
-        if folder.exists():
-            folder.rmdir()  # an empty one; Windows renames onto nothing that exists
-        os.rename(partial, folder)
-    except BaseException as error:
-        if isinstance(error, OSError) and error.errno and error.filename is None:  # a full disk does not say where
-            error.filename = str(folder)
-        shutil.rmtree(partial, ignore_errors=True)
-        for parent in made:
-            with suppress(OSError):  # someone else may have put something there meanwhile
-                parent.rmdir()
-        raise
-    sync(folder.parent)
-
-
-@contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold a folder for the block; the system lets go of it when the process dies.
-
-    Nobody is kept out where folders cannot be locked: on Windows, on some network disks.
+    This process is its sole writer for the block. The unfinished folder is removed when the block fails, and so are the
+    parents made for it; that of a process that was killed is removed by the next one that builds this folder.
 
     Raises:
-        BlockingIOError: another process holds it, or another block of this one.
+        BlockingIOError: another process builds it.
+        FileExistsError: it exists already, and is not an empty folder.
     """
-    try:
-        import fcntl  # not on Windows
-    except ImportError:
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    place = Path(os.path.realpath(folder))  # where a link leads
+    with errors_name(folder), sole_writer(folder):
+        if not is_vacant(place):
+            raise FileExistsError(errno.EEXIST, "it exists already", str(folder))
+        for leftover in temporaries_of(place, "partial"):
+            _remove(leftover)
+        partial = temporary_path(place, "partial")
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if isinstance(error, BlockingIOError):
-                raise
-        yield
-    finally:
-        os.close(descriptor)
+            partial.mkdir(parents=True)
+            yield partial
+            for path in (*partial.iterdir(), partial):
+                sync(path)
+            if place.exists():
+                place.rmdir()  # an empty one; Windows renames onto nothing that exists
+            os.rename(partial, place)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        sync(place.parent)
 
 
 def printable(path: str) -> str:

@@ -67,7 +67,7 @@ def test_an_error_of_the_items_arrives_and_ends_the_workers():
 
 @pytest.mark.parametrize(("function", "item"), [(os._exit, 3), (signal.raise_signal, getattr(signal, "SIGKILL", 15))])
 def test_a_worker_that_dies_is_one_line(function, item):
-    with pytest.raises(DataError, match=r"one of 2 worker processes died.*take fewer --workers") as caught:
+    with pytest.raises(DataError, match=r"one of 2 worker processes died.*take fewer workers") as caught:
         list(ordered_map(function, [item], workers=2))
     assert "\n" not in str(caught.value)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storyloom.data import Data, prepare
+from storyloom.data import Data, prepare, shards
 from storyloom.data.shards import FORMAT, ShardWriter, Tokens, dtype_for
 from storyloom.data.textfile import join_stories
 from storyloom.data.tokenization import BPETokenizer, CharTokenizer
 from storyloom.errors import DataError, StoryloomError, TokenizerError
-from storyloom.files import MANIFEST
+from storyloom.files import MANIFEST, sha256_of
 
 STORIES = [[2, 3, 4, 5, 6], [7], [], [8, 9, 10], [11, 12, 13, 14, 15, 16, 17, 18, 19]]
 JOINED = [0, 2, 3, 4, 5, 6, 0, 7, 0, 0, 8, 9, 10, 0, 11, 12, 13, 14, 15, 16, 17, 18, 19, 0]
@@ -185,3 +185,25 @@ def test_shards_that_do_not_fit_the_text_are_refused(tmp_path):
     data.manifest["val"]["shards"] = data.manifest["train"]["shards"]
     with pytest.raises(DataError, match=r"val\.txt has 1 stories, its shards 2"):
         data.val_stories()
+
+
+def test_each_file_is_verified_once_by_an_opened_folder(folder, monkeypatch):
+    """Every probe of a training read all shards again, which takes seconds a gigabyte."""
+    read = []
+    monkeypatch.setattr(shards, "sha256_of", lambda path: read.append(path.name) or sha256_of(path))
+    data = Data(folder)
+    for _ in range(3):
+        data.tokens("train")
+        data.tokens("val")
+        data.val_stories(3)
+    assert sorted(read) == ["train-00000.bin", "val-00000.bin", "val.txt"]
+    Data(folder).tokens("train")
+    assert len(read) == 4
+
+
+@pytest.mark.parametrize("path", ["", b"D", 3, None])
+def test_what_is_no_path_is_refused(path):
+    """An empty path is the working directory; others were TypeErrors."""
+    with pytest.raises(DataError, match="the data folder") as caught:
+        Data(path)
+    assert "\n" not in str(caught.value)

@@ -1,6 +1,7 @@
 """Whatever a source is: the same stories, in the same form, and a way out where it cannot be read."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from storyloom.data import storybook
 from storyloom.data.sources import (
     STORYBOOK_SEED,
     Storybook,
+    is_source,
     limited,
     open_source,
     read_stories,
 )
 from storyloom.data.textfile import normalise
 from storyloom.errors import DataError
+from storyloom.files import building_folder
 
 
 def test_open_source(tmp_path):
@@ -134,3 +137,43 @@ def test_the_column_reaches_every_table(tmp_path):
 
 def test_the_storybooks_stories_are_normalised():
     assert all(story == normalise(story) for story in Storybook(limit_mb=0.1))
+
+
+def test_a_folder_of_text_files_is_a_source(tmp_path):
+    """`train --data FOLDER` said that it was no data folder."""
+    (tmp_path / "texts" / "deep").mkdir(parents=True)
+    assert not is_source(str(tmp_path / "texts"))
+    (tmp_path / "texts" / "deep" / "a.md").write_text("one")
+    assert not is_source(str(tmp_path / "texts"))
+    for name in ("a.txt", "b.JSONL", "c.parquet", "manifest.json"):
+        (tmp_path / "texts" / "deep" / name).write_text("one")
+    assert is_source(str(tmp_path / "texts"))
+    assert is_source(str(tmp_path / "texts" / "deep" / "a.txt"))
+    assert is_source("storybook")
+    assert is_source("tinystories")
+    assert not is_source("")  # which is the working directory, as a path
+    assert not is_source(str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("lost", [None, "manifest.json", "tokenizer.json", "train-00000.bin", "val-00000.bin"])
+def test_a_data_folder_is_no_source_even_if_a_file_is_missing(story_data, tmp_path, lost):
+    """Else a damaged one would be trained on, by its `val.txt`."""
+    folder = shutil.copytree(story_data.path, tmp_path / "D")
+    if lost:
+        (folder / lost).unlink()
+    assert not is_source(str(folder))
+
+
+def test_a_run_is_no_source(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "config.toml").touch()
+    (tmp_path / "metrics.jsonl").touch()
+    assert not is_source(str(tmp_path))
+
+
+def test_what_another_process_is_preparing_is_passed_over(tmp_path):
+    """Its validation stories, too, were read as stories, if the data folder was made below the texts."""
+    (tmp_path / "a.txt").write_text("one")
+    with building_folder(tmp_path / "D") as partial:
+        (partial / "val.txt").write_text("two")
+        assert list(open_source(str(tmp_path))) == ["one"]

@@ -35,7 +35,7 @@ def rows(finished):
 @pytest.mark.usefixtures("short_stories")
 def test_it_goes_into_the_run_by_default(run_copy):
     assert storyloom.write_report(run_copy) == run_copy / "report.html"
-    assert not list(run_copy.glob("report.html.new"))
+    assert not list(run_copy.glob(".report.html.*"))
 
 
 def test_it_needs_nothing_but_itself(page):

@@ -11,6 +11,7 @@ from storyloom.errors import CheckpointError
 from storyloom.files import MANIFEST, sha256_of
 from storyloom.runtime import load_checkpoint, save_checkpoint
 from storyloom.runtime.checkpoint import FILES, Checkpoint
+from storyloom.temporary import temporary_path
 
 
 def checkpoint(seed: int) -> Checkpoint:
@@ -114,12 +115,13 @@ def test_nothing_that_is_loaded_runs_code(tmp_path, monkeypatch, name):
 def test_an_interrupted_replacement_is_read_without_touching_it(tmp_path):
     save_checkpoint(tmp_path / "last", checkpoint(1))
     save_checkpoint(tmp_path / "other", checkpoint(2))
-    (tmp_path / "last").rename(tmp_path / "last.old")
-    (tmp_path / "other").rename(tmp_path / "last.new")
+    old, new = temporary_path(tmp_path / "last", "old"), temporary_path(tmp_path / "last", "new")
+    (tmp_path / "last").rename(old)
+    (tmp_path / "other").rename(new)
     assert_same(load_checkpoint(tmp_path / "last"), checkpoint(2))
-    _cut(tmp_path / "last.new" / FILES[0])
+    _cut(new / FILES[0])
     assert_same(load_checkpoint(tmp_path / "last"), checkpoint(1))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.new", "last.old"]
+    assert set(tmp_path.iterdir()) == {old, new}
 
 
 def test_a_checkpoint_replaced_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from storyloom.model import GPT
 from storyloom.runtime import Run, load_checkpoint, save_checkpoint
 from storyloom.runtime.checkpoint import Checkpoint
 from storyloom.runtime.run import load_weights, model_weights
+from storyloom.temporary import temporary_path
 
 
 def model_for(small_model, **changes) -> GPT:
@@ -69,7 +70,7 @@ def test_checkpoints_are_asked_for_by_name(run):
 
 def test_a_checkpoint_that_was_being_replaced_is_found(run):
     best = run.checkpoint_folder("best")
-    best.rename(best.with_name("best.old"))
+    best.rename(temporary_path(best, "old"))
     assert run.has_checkpoint("best")
     run.load_model()
 

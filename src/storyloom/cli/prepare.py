@@ -1,6 +1,5 @@
 """`storyloom prepare`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ SOURCES = (
 
 def prepare(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help=SOURCES)],
-    out: Annotated[Path, typer.Option(help="The data folder to make.")],
+    out: Annotated[str, typer.Option(metavar="PATH", help="The data folder to make.")],
     preset: Annotated[str | None, typer.Option(help="Take this preset's data settings.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="char, bpe, gpt2, or a tokenizer.json. Default: bpe.")] = None,
     vocab_size: Annotated[int | None, typer.Option(help="Entries of a trained BPE. Default: 4096.")] = None,
@@ -36,7 +35,7 @@ def prepare(
         bool,
         typer.Option("--strict-characters", help="With --clean: only ASCII letters, digits, .,!?;:'\" and spaces."),
     ] = False,
-    limit_mb: Annotated[float | None, typer.Option(help="Read only so many megabytes of stories.")] = None,
+    limit_mb: Annotated[float | None, typer.Option(help="Read only the first so many megabytes of stories.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that clean and encode.")] = 1,
 ) -> None:
     """Turn stories into token shards."""
@@ -53,6 +52,7 @@ def prepare(
         strict_characters=strict_characters or None,
         limit_mb=limit_mb,
         workers=workers,
+        progress=True,
     )
     for line in describe_corpus(data.manifest["corpus"]):
         typer.echo(line)
@@ -81,4 +81,8 @@ def describe_corpus(counts: dict[str, int]) -> list[str]:
         lines.append(f"cleaning: {counts['read']:,} stories read; {', '.join(found)}")
     if counts["on_both_sides"]:
         lines.append(f"kept out of training, as validation has them too: {counts['on_both_sides']:,} stories")
+    if counts.get("long_words_cut"):
+        lines.append(
+            f"cut to learn the tokenizer, as they are longer than 256 characters: {counts['long_words_cut']:,} words"
+        )
     return lines

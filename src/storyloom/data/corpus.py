@@ -67,6 +67,9 @@ class Corpus:
             stories: normalised ones.
             val_share: share of all possible stories, chosen by their hash, that belong to validation; 1 for a source of
                 validation stories, which must be written before its training stories, for which it is 0.
+
+        The hash is that of the story with its white space collapsed: stories that differ in white space only are the
+        same one, and never stand on both sides.
         """
         below = math.ceil(val_share * 2**64)
         cleaned = ordered_map(partial(_clean_all, self._steps), in_batches(stories), self._workers)
@@ -91,7 +94,7 @@ class Corpus:
 
     def _split(self, stories: list[Cleaned], below: int) -> dict[str, list[str]]:
         """The stories of each side, without duplicates and without those of training that validation has."""
-        digests = digests_of([story.text for story in stories])
+        digests = digests_of([" ".join(story.text.split()) for story in stories])
         in_val = digests < below
         is_new = np.ones(len(stories), bool)
         is_new[in_val] = self._seen["val"].add(digests[in_val])

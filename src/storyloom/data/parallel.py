@@ -15,6 +15,7 @@ from storyloom.errors import DataError
 
 STORIES_AT_ONCE = 1000  # large enough to keep every core busy, small enough to stay in cache
 CHARACTERS_AT_ONCE = 1_000_000  # fewer stories where they are long
+PARENT = "STORYLOOM_WORKER_OF"  # in the environment of a worker that is starting: its parent's process id
 IN_FLIGHT = 2  # batches for each worker: one at work, one waiting
 
 A = TypeVar("A")
@@ -56,7 +57,7 @@ def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) ->
     in_flight = deque()
     try:
         for item in items:
-            with _sheltered_from_ctrl_c():  # submitting starts a process where all are at work
+            with _sheltered_from_ctrl_c(), _named_as_parent():  # submitting starts a process where all are at work
                 in_flight.append(pool.submit(_work, item))
             if len(in_flight) >= IN_FLIGHT * workers:
                 yield in_flight.popleft().result()
@@ -64,8 +65,8 @@ def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) ->
             yield in_flight.popleft().result()
     except BrokenProcessPool:
         raise DataError(
-            f"one of {workers} worker processes died, perhaps for want of memory: take fewer --workers (a script needs "
-            'its `if __name__ == "__main__":` around the call)'
+            f"one of {workers} worker processes died, perhaps for lack of memory: take fewer workers; a script that "
+            'is run needs an `if __name__ == "__main__":` around the call'
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
@@ -84,6 +85,25 @@ def _sheltered_from_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def _named_as_parent() -> Iterator[None]:
+    """Processes started meanwhile know whose workers they are, before any code of ours runs in them."""
+    os.environ[PARENT] = str(os.getpid())
+    try:
+        yield
+    finally:
+        del os.environ[PARENT]
+
+
+def end_unguarded_worker() -> None:
+    """End a worker process that is just starting, and runs the user's script once more since that has no main guard.
+
+    It would only print that it cannot start processes itself; its parent says so, in one line, when it is gone.
+    """
+    if os.environ.get(PARENT) == str(os.getppid()):
+        os._exit(1)
+
+
 _function: Callable[[Any], Any]  # of a worker process
 
 
@@ -91,6 +111,7 @@ def _begin(function: Callable[[Any], Any]) -> None:
     """Set up a worker process."""
     global _function
     _function = function
+    os.environ.pop(PARENT, None)  # it has started
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for where they could not be sheltered from it
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -6,7 +6,8 @@ until they are encoded.
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -17,13 +18,15 @@ from storyloom.config import DataConfig, load_preset
 from storyloom.data import storybook
 from storyloom.data.corpus import Corpus
 from storyloom.data.hub import HubDataset
-from storyloom.data.parallel import in_batches, ordered_map
+from storyloom.data.parallel import end_unguarded_worker, in_batches, ordered_map
+from storyloom.data.progress import Listener, LiveLine, Progress, no_listener, watched
 from storyloom.data.shards import FORMAT, Data, ShardWriter, dtype_for
-from storyloom.data.sources import Source, Storybook, limited, open_source
+from storyloom.data.sources import Source, Storybook, limited, open_source, text_of
 from storyloom.data.textfile import TextFile
 from storyloom.data.tokenization import Tokenizer, load_tokenizer, train_tokenizer
 from storyloom.errors import ConfigError, DataError
 from storyloom.files import MANIFEST, building_folder, is_vacant, printable, sha256_of, write_json
+from storyloom.signals import exit_on_signals
 
 TOKENIZER = "tokenizer.json"
 
@@ -33,7 +36,7 @@ def prepare(
     out: str | os.PathLike[str],
     preset: str | DataConfig | None = None,
     val: str | os.PathLike[str] | None = None,
-    tokenizer: str | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
     vocab_size: int | None = None,
     val_fraction: float | None = None,
     column: str | None = None,
@@ -41,6 +44,7 @@ def prepare(
     strict_characters: bool | None = None,
     limit_mb: float | None = None,
     workers: int = 1,
+    progress: bool | Listener = False,
 ) -> Data:
     """Turn stories into a data folder of token shards.
 
@@ -48,11 +52,11 @@ def prepare(
         sources: any number of these: `storybook`; `tinystories`; `hub:OWNER/NAME[:CONFIG]`, a data set of the Hugging
             Face hub, its split `train`; files `.txt` (stories between `<|endoftext|>` lines; between blank lines where
             there is no such line), `.jsonl` and `.parquet`; folders of such files.
-        out: the folder to make; must not exist or be empty.
+        out: the folder to make; must not exist or be empty. One process at a time makes it.
         preset: take the data settings of this preset, or these; the other arguments override them.
         val: a source of validation stories (of a hub data set its split `validation`). Without it and without
             `val_fraction` a single hub data set brings its own split; else `val_fraction` of the stories are held out,
-            chosen by their hash.
+            chosen by their hash; white space does not count in it.
         tokenizer: `char`, `bpe`, `gpt2`, or the path of a `tokenizer.json`.
         vocab_size: entries of a trained BPE vocabulary.
         val_fraction: share of the stories held out, between 0 and 1.
@@ -63,16 +67,22 @@ def prepare(
             manifest names those sources that were not read at all. A validation source is read whole, but for the
             storybook and data sets of the hub, of which as much again is read at most.
         workers: processes that clean and encode; the folder is the same, byte for byte, however many. With 1 this
-            process does it, on all cores where the tokenizer can. With more a script must guard its main part by
+            process does it, on all cores if the tokenizer can. With more a script must guard its main part by
             `if __name__ == "__main__":`.
+        progress: keep a line on standard error up to date, in steps that take above two seconds; or a function that is
+            told instead, a few times a second, by a `storyloom.data.Progress`.
 
     Returns:
         The data folder, opened.
 
     Raises:
-        DataError: a source is missing, empty or cannot be read, or `out` is not vacant. Nothing is left half written.
+        DataError: a source is missing, empty or cannot be read, `out` is not vacant, or another process makes it.
         ConfigError: a setting is impossible, or contradicts another one.
         TokenizerError: the tokenizer is unknown, or its vocabulary impossible.
+        SystemExit: after SIGTERM or SIGHUP, unless the program handles them itself; see `storyloom.signals`.
+
+    Whatever is raised, nothing is left half written. Only to learn the merges of a BPE, words of more than 256
+    characters are cut; the manifest counts them.
 
     A story of the sources that validation has, too, is kept out of training. The sources are read once; memory does not
     grow with them but for 16 bytes a story, while `out` takes room for the training text until it is encoded.
@@ -84,8 +94,11 @@ def prepare(
     ['manifest.json', 'tokenizer.json', 'train-00000.bin', 'val-00000.bin', 'val.txt']
     >>> folder.cleanup()
     """
+    end_unguarded_worker()
     given = {
-        "tokenizer": tokenizer,
+        "tokenizer": None
+        if tokenizer is None
+        else text_of(tokenizer, "tokenizer", "give `bpe`, or the path of a file"),
         "vocab_size": vocab_size,
         "val_fraction": val_fraction,
         "column": column,
@@ -93,26 +106,84 @@ def prepare(
         "strict_characters": strict_characters,
         "limit_mb": limit_mb,
     }
-    base = load_preset(preset).data if isinstance(preset, str) else preset or DataConfig()
-    settings = base.with_(**{name: value for name, value in given.items() if value is not None})
+    settings = _base(preset).with_(**{name: value for name, value in given.items() if value is not None})
     _refuse_contradictions(settings.tokenizer, vocab_size, val, val_fraction, workers)
     train_tokenizer(settings.tokenizer, (), settings.vocab_size)  # what is impossible is said before all is read
-    folder = Path(out)
-    if not folder.name or not is_vacant(folder):  # `.` has no name of its own to be put in place under
-        raise DataError(f"{folder} exists already: choose another --out, or remove it first")
-    specs = [os.fspath(source) for source in sources]
-    stories = _Stories(specs, None if val is None else os.fspath(val), settings, val_fraction)
-    with building_folder(folder) as partial:
-        write_json(partial / MANIFEST, _fill(partial, stories, settings, workers))
+    folder = _vacant(text_of(out, "out", "give the path of the folder to make"))
+    specs = [text_of(source, "a source of stories", "give a path, or `storybook`") for source in sources]
+    val_spec = None if val is None else text_of(val, "val", "give a path, or `storybook`")
+    stories = _Stories(specs, val_spec, settings, val_fraction)
+    with exit_on_signals(), _listening(progress) as listener, _building(folder) as partial:
+        write_json(partial / MANIFEST, _fill(partial, stories, settings, workers, listener))
     return Data(folder)
 
 
-def _fill(folder: Path, stories: "_Stories", settings: DataConfig, workers: int) -> dict[str, object]:
+def _base(preset: object) -> DataConfig:
+    if preset is None or isinstance(preset, DataConfig):
+        return preset or DataConfig()
+    if not isinstance(preset, str):
+        raise ConfigError(
+            f"preset is {preset!r:.60}, of type {type(preset).__name__}: give a preset's name as text, or a DataConfig"
+        )
+    return load_preset(preset).data
+
+
+def _vacant(out: str) -> Path:
+    if not out:  # `Path("")` is the working directory
+        raise DataError("out is empty: name the data folder to make")
+    folder = Path(out)
+    if not folder.name or not is_vacant(folder):  # `.` has no name of its own to be put in place under
+        raise _exists(folder)
+    return folder
+
+
+def _exists(folder: Path) -> DataError:
+    return DataError(f"{folder} exists already: choose another out, or remove it first")
+
+
+@contextmanager
+def _building(folder: Path) -> Iterator[Path]:
+    """`building_folder`, with our errors where another process is at work in it, or was faster."""
+    with ExitStack() as held:
+        try:
+            partial = held.enter_context(building_folder(folder))
+        except BlockingIOError:
+            raise DataError(
+                f"{folder} is being made by another process: wait for that one, or choose another out"
+            ) from None
+        except FileExistsError:
+            raise _exists(folder) from None
+        yield partial
+
+
+@contextmanager
+def _listening(progress: bool | Listener) -> Iterator[Listener]:
+    if callable(progress):
+        yield progress
+    elif not isinstance(progress, bool):
+        raise ConfigError(f"progress is {progress!r:.60}: give True, False, or a function of one argument")
+    elif progress:
+        with LiveLine() as line:
+            yield line
+    else:
+        yield no_listener
+
+
+def _fill(
+    folder: Path, stories: "_Stories", settings: DataConfig, workers: int, listener: Listener
+) -> dict[str, object]:
     """Write all of a data folder but its manifest, which is returned."""
     corpus = Corpus(folder, settings, workers)
-    stories.write_to(corpus)
+    stories.write_to(corpus, listener)
+    words_cut = 0
+
+    def report(read: int, cut: int) -> None:
+        nonlocal words_cut
+        words_cut = cut
+        listener(Progress("learning the tokenizer's vocabulary, stories read", read, corpus.stories["train"]))
+
     training = TextFile(corpus.path("train"))
-    trained = train_tokenizer(settings.tokenizer, training, settings.vocab_size)
+    trained = train_tokenizer(settings.tokenizer, training, settings.vocab_size, report)
     trained.save(folder / TOKENIZER)
     manifest: dict[str, object] = {
         "format": FORMAT,
@@ -120,13 +191,14 @@ def _fill(folder: Path, stories: "_Stories", settings: DataConfig, workers: int)
         "not_read": [source.name for source in stories.not_read],
         "settings": settings.model_dump(exclude={"rows"}),
         "split": stories.split_by,
-        "corpus": corpus.counts,
+        "corpus": {**corpus.counts, "long_words_cut": words_cut},
         "tokenizer": {"fingerprint": trained.fingerprint, "vocab_size": trained.vocab_size},
     }
     if stories.have_storybook:
         manifest["storybook"] = storybook.VERSION
-    for split in ("train", "val"):
-        manifest[split] = _encode(folder, split, corpus.path(split), trained, workers)
+    for split, name in (("train", "training"), ("val", "validation")):
+        step = Progress(f"encoding the {name} stories", 0, corpus.stories[split])
+        manifest[split] = _encode(folder, split, corpus.path(split), trained, workers, listener, step)
     corpus.path("train").unlink()
     return manifest
 
@@ -160,14 +232,16 @@ class _Stories:
         """How the sides are told apart, for the manifest."""
         return f"validation from {self._val_spec}" if self._val else "by hash of the story"
 
-    def write_to(self, corpus: Corpus) -> None:
+    def write_to(self, corpus: Corpus, listener: Listener) -> None:
         """Read all, once. Raises `DataError` where a side gets no story."""
         if self._val:
             may_be_huge = isinstance(self._val, HubDataset)
-            corpus.write(self._limited(self._val) if may_be_huge else self._val, val_share=1)
+            told = self._limited(self._val) if may_be_huge else self._val
+            corpus.write(watched(told, listener, "reading the validation stories"), val_share=1)
             if not corpus.stories["val"]:
-                raise DataError(f"no story in {self._val_spec} for validation: it is empty; name another --val")
-        corpus.write(self._limited(self._in_turn()), val_share=0 if self._val else self._settings.val_fraction)
+                raise DataError(f"no story in {self._val_spec} for validation: it is empty; name another val")
+        told = watched(self._limited(self._in_turn()), listener, "reading the stories")
+        corpus.write(told, val_share=0 if self._val else self._settings.val_fraction)
         for split, count in corpus.stories.items():
             if not count:
                 raise DataError(self._no_story(split))
@@ -197,11 +271,11 @@ class _Stories:
         if split == "val":
             return (
                 f"no story for validation from {specs}: separate the stories by lines holding <|endoftext|>, "
-                "raise --val-fraction, or name a source with --val"
+                "raise val_fraction, or name a source as val"
             )
-        why, mend = "all of it went to validation", "lower --val-fraction"
+        why, mend = "all of it went to validation", "lower val_fraction"
         if self._val:
-            why, mend = "validation has all of its stories, too", "name another --val"
+            why, mend = "validation has all of its stories, too", "name another val"
         return f"no story in {specs} to train on: the text is empty, or {why}; add stories, or {mend}"
 
 
@@ -232,7 +306,9 @@ class _Encoder:
         )
 
 
-def _encode(folder: Path, split: str, text: Path, tokenizer: Tokenizer, workers: int) -> dict[str, object]:
+def _encode(
+    folder: Path, split: str, text: Path, tokenizer: Tokenizer, workers: int, listener: Listener, step: Progress
+) -> dict[str, object]:
     """Encode the text file of one split into shards; returns its part of the manifest."""
     n_stories = n_bytes = unknown = 0
     encoded = ordered_map(_Encoder(folder / TOKENIZER), in_batches(TextFile(text)), workers)
@@ -243,6 +319,7 @@ def _encode(folder: Path, split: str, text: Path, tokenizer: Tokenizer, workers:
             n_stories += len(batch.ids)
             n_bytes += batch.bytes
             unknown += batch.unknown
+            listener(replace(step, stories=n_stories))
     part: dict[str, object] = {"stories": n_stories, "bytes": n_bytes, "tokens": shards.tokens}
     part["stories_with_unknown_characters"] = unknown
     if split == "val":
@@ -256,13 +333,13 @@ def _refuse_contradictions(
 ) -> None:
     if vocab_size is not None and tokenizer != "bpe":
         raise ConfigError(
-            f"vocab_size = {vocab_size} with tokenizer = {tokenizer}, which brings its own number: leave --vocab-size "
-            "out, or take --tokenizer bpe"
+            f"vocab_size = {vocab_size} with tokenizer = {tokenizer}, which brings its own number: leave vocab_size "
+            "out, or take tokenizer = bpe"
         )
     if val is not None and val_fraction is not None:
         raise ConfigError(
-            f"val_fraction = {val_fraction:g} and val = {val} contradict each other: a share is held out only where "
+            f"val_fraction = {float(val_fraction):g} and val = {val} contradict each other: a share is held out if "
             "no validation source is named; give one of them"
         )
-    if workers < 1:
-        raise ConfigError(f"workers = {workers}: at least 1, which works in this process")
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+        raise ConfigError(f"workers = {workers!r:.60}: at least 1 (a whole number), which works in this process")

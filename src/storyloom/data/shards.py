@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from storyloom.data.sources import read_stories
+from storyloom.data.sources import read_stories, text_of
 from storyloom.data.tokenization import Tokenizer, load_tokenizer
 from storyloom.errors import DataError
 from storyloom.files import MANIFEST, sha256_of
@@ -112,10 +112,16 @@ class Data:
 
     Raises:
         DataError: it is missing, no data folder, of another format, or a file in it is missing or altered.
+
+    Shards and the validation text are verified when they are first read, and not again by this object.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        name = text_of(path, "the data folder", "name a folder that `storyloom prepare` made")
+        if not name:  # `Path("")` is the working directory
+            raise DataError("the data folder's name is empty: name a folder that `storyloom prepare` made")
+        self.path = Path(name)
+        self._verified: set[str] = set()
         self.manifest = _read_manifest(self.path)
         self.tokenizer = load_tokenizer(self.path / "tokenizer.json")
         if self.tokenizer.fingerprint != self.manifest["tokenizer"]["fingerprint"]:
@@ -153,8 +159,11 @@ class Data:
         path = self.path / name
         if not path.is_file():
             raise DataError(f"{path} is missing: prepare the data again")
+        if name in self._verified:
+            return
         if sha256_of(path) != checksum:
             raise DataError(f"{path} differs from its checksum in {MANIFEST} (cut short or altered): prepare it again")
+        self._verified.add(name)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

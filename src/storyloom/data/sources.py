@@ -15,9 +15,12 @@ from storyloom.data.tables import JsonLines, Parquet
 from storyloom.data.textfile import SEPARATOR, TextFile
 from storyloom.errors import DataError, nearest
 from storyloom.files import MANIFEST
+from storyloom.temporary import is_temporary
 
 DEFAULT_COLUMN = "text"
 STORYBOOK_SEED = 2023
+# Files by which a data folder is known, and a run, even if one is missing.
+MARKS_OF_OURS = ({"train-00000.bin"}, {"val-00000.bin"}, {MANIFEST, "tokenizer.json"}, {"config.toml", "checkpoints"})
 STORYBOOK_MB = 16.0  # the storybook has no end; without a limit this much of it is told
 
 
@@ -61,13 +64,7 @@ class Folder:
 
     def __init__(self, path: Path, column: str) -> None:
         self.name = path.name
-        found = [
-            Path(folder, name)
-            for folder, _, names in os.walk(path, onerror=_raise)
-            if not {MANIFEST, "val-00000.bin"} <= set(names)
-            for name in names
-        ]
-        known = [file for file in found if file.suffix.lower() in FILE_KINDS]
+        known = list(_files_of_stories(path))
         if not known:
             raise DataError(
                 f"no file below the folder {path} ends in {', '.join(FILE_KINDS)} (data folders are passed over): name "
@@ -79,6 +76,14 @@ class Folder:
     def __iter__(self) -> Iterator[str]:
         for file in self._files:
             yield from file
+
+
+def _files_of_stories(path: Path) -> Iterator[Path]:
+    """The files below a folder that `Folder` reads, in no order."""
+    for folder, folders, names in os.walk(path, onerror=_raise):
+        folders[:] = [name for name in folders if not is_temporary(name)]  # what another process is preparing
+        if not {MANIFEST, "val-00000.bin"} <= set(names):
+            yield from (Path(folder, name) for name in names if Path(name).suffix.lower() in FILE_KINDS)
 
 
 def limited(stories: Iterable[str], limit_mb: float) -> Iterator[str]:
@@ -126,8 +131,19 @@ def open_source(
 
 
 def is_source(spec: str) -> bool:
-    """Whether a word names a source of stories that is no folder: the storybook, a data set of the hub, or a file."""
-    return spec == Storybook.name or is_hub_spec(spec) or Path(spec).is_file()
+    """Whether a word names a source of stories: the storybook, a data set of the hub, a file, or a folder of files.
+
+    A folder that has the files of a data folder or of a run is none, even if some are missing: it is to be named as
+    what it is. Raises `OSError` if a folder cannot be read.
+    """
+    if spec == Storybook.name or is_hub_spec(spec):
+        return True
+    path = Path(spec)
+    if not spec or not path.is_dir():
+        return bool(spec) and path.is_file()
+    names = set(os.listdir(path))
+    is_ours = any(mark <= names for mark in MARKS_OF_OURS)
+    return not is_ours and next(_files_of_stories(path), None) is not None
 
 
 def open_path(path: Path, column: str = DEFAULT_COLUMN) -> Source:
@@ -149,6 +165,14 @@ def read_stories(path: Path) -> list[str]:
     if not stories:
         raise DataError(f"{path} holds no story: it is empty, or has only white space and {SEPARATOR} lines")
     return stories
+
+
+def text_of(value: object, what: str, advice: str) -> str:
+    """A path or a word as text. Raises `DataError` for anything else, bytes among them."""
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        raise DataError(f"{what} is {value!r:.60}, of type {type(value).__name__}: {advice}")
+    return text
 
 
 def _raise(error: OSError) -> None:

@@ -6,6 +6,7 @@ is ordinary text.
 """
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import tokenizers
 from storyloom.data.tokenization.bpe import BPETokenizer
 from storyloom.data.tokenization.characters import CharTokenizer
 from storyloom.data.tokenization.gpt2 import GPT2Tokenizer
-from storyloom.data.tokenization.tokenizer import EOT, StreamingDecoder, Tokenizer
+from storyloom.data.tokenization.tokenizer import EOT, Report, StreamingDecoder, Tokenizer, silent
 from storyloom.errors import TokenizerError, nearest
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "BPETokenizer",
     "CharTokenizer",
     "GPT2Tokenizer",
+    "Report",
     "StreamingDecoder",
     "Tokenizer",
     "load_tokenizer",
@@ -35,20 +37,24 @@ KINDS_OF_FILE: dict[str, type[Tokenizer]] = {"WordLevel": CharTokenizer, "BPE": 
 _PROBE = "The  ﬁ, e\u0301\r\n"  # comes back as another text from normalisers, and where a space is put before it
 
 
-def train_tokenizer(kind: str, stories: Iterable[str], vocab_size: int) -> Tokenizer:
+def train_tokenizer(
+    kind: str | os.PathLike[str], stories: Iterable[str], vocab_size: int, report: Report = silent
+) -> Tokenizer:
     """Make a tokenizer of a kind (`char`, `bpe`, `gpt2`) for some stories, or read the one in a file.
 
     Args:
         kind: a key of `TOKENIZERS`, or the path of a `tokenizer.json`.
         stories: read once, in order; not at all for GPT-2's or a file.
         vocab_size: entries of a trained BPE, the end-of-text token included; the others bring their own number.
+        report: told how it goes; see `Report`.
 
     Raises:
         TokenizerError: the kind is unknown (the nearest one is named), the vocabulary impossible or out of reach.
     """
+    kind = os.fspath(kind)
     if kind in TOKENIZERS:
-        return TOKENIZERS[kind].train(stories, vocab_size)
-    if kind.endswith(".json") or Path(kind).exists():
+        return TOKENIZERS[kind].train(stories, vocab_size, report)
+    if kind.endswith(".json") or (kind and Path(kind).exists()):  # `Path("")` is the working directory
         return load_tokenizer(Path(kind))
     raise TokenizerError(f"unknown tokenizer {kind!r}: {nearest(kind, TOKENIZERS)}, or the path of a tokenizer.json")
 
@@ -71,7 +77,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     if given_back != _PROBE and not tokenizer.unknown_characters(_PROBE):
         raise TokenizerError(
             f"{path} does not give back the text that it encodes (a normaliser, a space put before it, or bytes left "
-            "out): take a tokenizer that does, or --tokenizer bpe"
+            "out): take a tokenizer that does, or `bpe`"
         )
     if tokenizer.eot in backend.encode(EOT, add_special_tokens=False).ids:
         raise TokenizerError(

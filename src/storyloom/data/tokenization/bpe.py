@@ -11,7 +11,9 @@ from typing import Self
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from storyloom.data.tokenization.tokenizer import EOT, Tokenizer
+from storyloom.data.tokenization.background import interruptible
+from storyloom.data.tokenization.long_words import WithoutLongWords
+from storyloom.data.tokenization.tokenizer import EOT, Report, Tokenizer, silent
 from storyloom.errors import TokenizerError
 
 
@@ -24,8 +26,14 @@ class BPETokenizer(Tokenizer):
     """
 
     @classmethod
-    def train(cls, stories: Iterable[str], vocab_size: int) -> Self:
-        """Learn the merges from some stories; `vocab_size` counts 256 bytes, the end-of-text token and the merges."""
+    def train(cls, stories: Iterable[str], vocab_size: int, report: Report = silent) -> Self:
+        """Learn the merges from some stories, with long words cut.
+
+        Args:
+            stories: read once.
+            vocab_size: counts 256 bytes, the end-of-text token and the merges.
+            report: told again and again how many texts were read, and how many long words were cut.
+        """
         smallest = 256 + 1
         if vocab_size < smallest:
             raise TokenizerError(
@@ -38,7 +46,11 @@ class BPETokenizer(Tokenizer):
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        backend.train_from_iterator(stories, trainer)
+        texts = WithoutLongWords(stories)
+        interruptible(
+            lambda each: backend.train_from_iterator(each, trainer), texts, lambda: report(texts.read, texts.cut)
+        )
+        report(texts.read, texts.cut)
         return cls(backend)
 
     def _spell(self) -> list[bytes]:

@@ -6,7 +6,7 @@ from typing import Self
 import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers
 
-from storyloom.data.tokenization.tokenizer import EOT, Tokenizer
+from storyloom.data.tokenization.tokenizer import EOT, Report, Tokenizer, silent
 
 UNKNOWN = "<|unknown|>"
 
@@ -25,7 +25,7 @@ class CharTokenizer(Tokenizer):
         super().__init__(backend)
 
     @classmethod
-    def train(cls, stories: Iterable[str], vocab_size: int) -> Self:
+    def train(cls, stories: Iterable[str], vocab_size: int, report: Report = silent) -> Self:
         """Collect the characters of some stories; `vocab_size` is not asked for, the text decides."""
         characters = sorted(set().union(*map(set, stories)))
         vocabulary = {token: i for i, token in enumerate([EOT, UNKNOWN, *characters])}

@@ -12,7 +12,7 @@ from typing import Self
 from tokenizers import models
 
 from storyloom.data.tokenization.bpe import BPETokenizer, byte_level, printable_bytes
-from storyloom.data.tokenization.tokenizer import EOT
+from storyloom.data.tokenization.tokenizer import EOT, Report, silent
 from storyloom.errors import TokenizerError
 
 
@@ -23,7 +23,7 @@ class GPT2Tokenizer(BPETokenizer):
     """
 
     @classmethod
-    def train(cls, stories: Iterable[str], vocab_size: int) -> Self:
+    def train(cls, stories: Iterable[str], vocab_size: int, report: Report = silent) -> Self:
         """Fetch the vocabulary; nothing is learned, so neither the stories nor `vocab_size` are asked for.
 
         Raises:

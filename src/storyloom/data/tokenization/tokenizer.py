@@ -1,19 +1,24 @@
 """The protocol that every tokenizer follows, on top of the `tokenizers` library. Knows nothing of stories or shards."""
 
 import codecs
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 import tokenizers
 
+from storyloom.data.tokenization.fingerprint import fingerprint_of
 from storyloom.errors import TokenizerError
 from storyloom.files import write_text
 
 EOT = "<|endoftext|>"
+Report = Callable[[int, int], object]  # stories read so far; words cut in them, as they are too long to learn from
+
+
+def silent(stories: int, words_cut: int) -> None:
+    """Tell nobody how it goes."""
 
 
 class Tokenizer:
@@ -34,8 +39,8 @@ class Tokenizer:
         return type(self), (self._backend,)  # pickled and copied by way of `__init__`, which sets what no JSON keeps
 
     @classmethod
-    def train(cls, stories: Iterable[str], vocab_size: int) -> Self:
-        """Make a tokenizer for some stories."""
+    def train(cls, stories: Iterable[str], vocab_size: int, report: Report = silent) -> Self:
+        """Make a tokenizer for some stories; may take long, and reports how it goes."""
         raise NotImplementedError
 
     def _spell(self) -> list[bytes]:
@@ -49,9 +54,8 @@ class Tokenizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The SHA-256 of everything that decides the ids: equal exactly where two tokenizers are."""
-        content = json.dumps(json.loads(self._backend.to_str()), sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+        """The SHA-256 of everything that decides the ids: equal exactly if two tokenizers are. See `fingerprint_of`."""
+        return fingerprint_of(json.loads(self._backend.to_str()))
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text. Raises `TokenizerError` for characters that no UTF-8 text can hold (lone surrogates)."""
