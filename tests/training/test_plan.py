@@ -31,7 +31,7 @@ def test_each_limit_by_hand(limits, make_trainer, short_data):
     assert limits(*padded) == {"max_epochs": round(2.5 * stories / 3)}
     assert limits(*padded, "train.grad_accum_steps=5") == {"max_epochs": round(2.5 * stories / 15)}
     rows = make_trainer().batches.rows_per_epoch
-    assert rows == pytest.approx(short_data.manifest["train"]["tokens"] / 37, abs=1.1)
+    assert rows == pytest.approx(short_data.manifest["train"]["tokens"] / 37, abs=1.6)
     assert limits("train.max_epochs=3") == {"max_epochs": round(3 * rows / 3)}
     assert limits() == {}
 

@@ -6,7 +6,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from storyloom.errors import RunError
-from storyloom.files import sole_writer
+from storyloom.files import remove_leftovers
+from storyloom.locking import sole_writer
 
 OWN_DATA = "data"  # where a source is prepared inside the run folder
 PLANS = "plan.jsonl"  # the plan rows of the run that this one repeats
@@ -14,13 +15,9 @@ BEGUN = "begun"  # stands there until config.toml makes it a run: all that we la
 LAID_OUT = (
     "config.toml",  # goes first: with it the rest must be whole
     OWN_DATA,
-    f"{OWN_DATA}.partial",
     "tokenizer.json",
-    "tokenizer.json.new",
     PLANS,
-    f"{PLANS}.new",
     "checkpoints",
-    "config.toml.new",
     BEGUN,  # goes last: without it nothing here is known to be ours
 )
 
@@ -30,7 +27,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     """Two processes that train one run would overwrite each other's checkpoints and metrics."""
     with ExitStack() as held:
         try:
-            held.enter_context(sole_writer(folder if folder.exists() else folder.absolute().parent))
+            held.enter_context(sole_writer(folder))
         except BlockingIOError:
             raise RunError(f"{folder} is being trained already: wait for that process, or stop it") from None
         yield
@@ -54,7 +51,8 @@ def begun(folder: Path) -> Iterator[None]:
 
 
 def clear(folder: Path) -> None:
-    """Remove what a start has laid out, and nothing else."""
+    """Remove what a start has laid out, and nothing else; by the sole writer."""
+    remove_leftovers(folder)
     for path in (folder / name for name in LAID_OUT):
         if path.is_dir():
             shutil.rmtree(path)

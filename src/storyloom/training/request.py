@@ -8,7 +8,7 @@ from typing import Any
 
 from storyloom.config import Config, apply_settings, load_config, load_preset
 from storyloom.data import Data
-from storyloom.data.sources import is_source
+from storyloom.data.sources import is_source, text_of
 from storyloom.errors import ConfigError, RunError
 from storyloom.files import MANIFEST, printable
 from storyloom.runtime import Run
@@ -36,25 +36,26 @@ class Request:
         *,
         preset: str | None,
         config: str | os.PathLike[str] | None,
-        settings: Sequence[str],
+        settings: tuple[str, ...],
         minutes: float | None,
         init: str | os.PathLike[str] | None,
         repeat: str | os.PathLike[str] | None,
     ) -> None:
+        _check_types(preset, settings, minutes)
         if preset is not None and config is not None:
             raise ConfigError("--preset and --config contradict each other: name one of them")
         if minutes is not None and not 0 < minutes < float("inf"):
             raise ConfigError(f"--minutes {minutes:g} must be above 0 and finite: for example --minutes 10")
         if repeat is not None and (preset, config, minutes, init, *settings) != (None,) * 4:
             raise ConfigError("a repeated run has the settings of the other one: leave all but data and device out")
-        self._data = data if data is None or isinstance(data, Data) else os.fspath(data)
+        self._data = data if data is None or isinstance(data, Data) else _path(data, "data")
         self.preset = preset
-        self.file = Path(config) if config is not None else None
-        self.settings, self.minutes = tuple(settings), minutes
-        self.repeat = _finished(Run(repeat)) if repeat is not None else None
+        self.file = Path(_path(config, "config")) if config is not None else None
+        self.settings, self.minutes = settings, minutes
+        self.repeat = _finished(Run(_path(repeat, "repeat"))) if repeat is not None else None
         if self.repeat is not None:
             init = self.repeat.origin.get("init")
-        self.init = Run(init) if init is not None else None
+        self.init = Run(_path(init, "init")) if init is not None else None
 
     def resolve(self) -> Config:
         """The configuration before the data and the machine have their say; refuses what cannot be begun with."""
@@ -122,6 +123,22 @@ class Request:
                 f"{opened.path} is not the data that {run.path} was trained on: name that, or start a new run"
             )
         return opened
+
+
+def _check_types(preset: object, settings: object, minutes: object) -> None:
+    if not isinstance(preset, str | None):
+        raise ConfigError(f"preset is {preset!r:.60}, of type {type(preset).__name__}: give a preset's name")
+    if not isinstance(settings, tuple) or not all(isinstance(setting, str) for setting in settings):
+        raise ConfigError(f"settings is {settings!r:.60}: give texts such as model.n_layer=6, in a list")
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float | None):
+        raise ConfigError(f"minutes is {minutes!r:.60}, of type {type(minutes).__name__}: give a number")
+
+
+def _path(value: object, name: str) -> str:
+    path = text_of(value, name, "give a path")
+    if not path:  # `Path("")` is the working directory
+        raise RunError(f"{name} is empty: name a path, or leave it out")
+    return path
 
 
 def _is_folder(data: str) -> bool:

@@ -14,12 +14,14 @@ import torch
 
 from storyloom.config import Config, DataConfig, save_config
 from storyloom.data import Data, prepare
+from storyloom.data.sources import text_of
 from storyloom.errors import ConfigError, RunError
 from storyloom.evaluation import evaluate
-from storyloom.files import is_vacant, recover_folder, write_text
+from storyloom.files import is_vacant, recover_folder, remove_leftovers, write_text
 from storyloom.runtime import Run, Runtime, choose_runtime, load_checkpoint, save_checkpoint
 from storyloom.runtime.checkpoint import Checkpoint
 from storyloom.runtime.run import CHECKPOINTS
+from storyloom.signals import exit_on_signals
 from storyloom.training.autotune import decides_to_compile, fit_to_machine
 from storyloom.training.deadline import AsWritten, ByUpdates, Deadline, Director
 from storyloom.training.folder import BEGUN, OWN_DATA, PLANS, alone_in, begun, clear
@@ -77,12 +79,15 @@ def train(
             process is training already.
         TrainingDiverged: the loss is no longer finite; what was saved before is kept.
         KeyboardInterrupt: after Ctrl-C, once the last checkpoint is saved.
+        SystemExit: after SIGTERM or SIGHUP before or behind the updates; during them it is KeyboardInterrupt, too.
     """
     started = time.perf_counter()
     folder = _checked_out(out)
     listener = progress if callable(progress) else LiveLine() if progress else None
-    request = Request(data, preset=preset, config=config, settings=settings, minutes=minutes, init=init, repeat=repeat)
-    with _only_training(), _process_as_found(), alone_in(folder):
+    request = Request(
+        data, preset=preset, config=config, settings=_texts(settings), minutes=minutes, init=init, repeat=repeat
+    )
+    with _only_training(), _process_as_found(), exit_on_signals(), alone_in(folder):
         if resume and (folder / "config.toml").is_file():
             run = Run(folder)
             return _go_on(run, request.check(run), None, started, listener)
@@ -99,10 +104,16 @@ def train(
         return _go_on(run, opened, compiled, started, listener)
 
 
-def _checked_out(out: str | os.PathLike[str]) -> Path:
-    if not os.fspath(out):
-        raise RunError("out is an empty path: name the run folder to make")
-    return Path(out)
+def _texts(settings: object) -> tuple[str, ...]:
+    """A single text would be taken for a sequence of its letters."""
+    return tuple(settings) if isinstance(settings, list | tuple) else (settings,)  # pyright: ignore[reportReturnType]
+
+
+def _checked_out(out: object) -> Path:
+    text = text_of(out, "out", "give the path of the run folder to make")
+    if not text:  # `Path("")` is the working directory
+        raise RunError("out is empty: name the run folder to make")
+    return Path(text)
 
 
 @contextmanager
@@ -140,7 +151,7 @@ def _opened(data: Data | str | None, folder: Path, settings: DataConfig, listene
         return data
     _note(listener, f"preparing {data} into {folder / OWN_DATA}, with the tokenizer {settings.tokenizer}")
     started = time.perf_counter()
-    prepared = prepare(data, out=folder / OWN_DATA, preset=settings)
+    prepared = prepare(data, out=folder / OWN_DATA, preset=settings, progress=isinstance(listener, LiveLine))
     _note(listener, f"prepared in {time.perf_counter() - started:.1f} s, which do not count as training")
     return prepared
 
@@ -262,6 +273,7 @@ def _go_on(run: Run, data: Data, compiled: CompiledStep | None, started: float, 
     if run.origin.get("torch") != torch.__version__:
         made_with = run.origin.get("torch")
         _note(listener, f"started with torch {made_with}, this is {torch.__version__}: the bits may differ")
+    remove_leftovers(run.path)
     for name in CHECKPOINTS:
         recover_folder(run.checkpoint_folder(name))
     trainer = Trainer(run.config, data, choose_runtime(run.config.train), compiled)
