@@ -13,6 +13,7 @@ from storyloom.errors import ConfigError, nearest
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Rows = Literal["stream", "padded", "aligned"]
+MOST_THREADS = 1024  # each has a stack of its own: a process that asks for tens of thousands is killed
 
 
 class Settings(BaseModel):
@@ -189,8 +190,8 @@ class TrainConfig(Settings):
     compile: bool | Literal["auto"] = "auto"
     """Compile the training step. `auto`: where a compiler is present and a probe says that it pays for this run."""
     threads: int | Literal["auto"] | None = None
-    """CPU threads; none: one for each core that this process may use. `auto`: these, halved for as long as a short
-    probe finds that faster, as where two threads share a core."""
+    """CPU threads, at most 1,024; none: one for each physical core that this process may use, within its CPU quota.
+    `auto`: these, halved for as long as a short probe finds that faster."""
     eval_interval: int = Field(default=250, ge=1)
     """Updates between two evaluations (and possible `best` checkpoints)."""
     eval_stories: int = Field(default=200, ge=1)
@@ -217,6 +218,8 @@ class TrainConfig(Settings):
         for name, value in (("grad_accum_steps", self.grad_accum_steps), ("threads", self.threads)):
             if isinstance(value, int) and value < 1:
                 raise ValueError(f"{name} = {value} must be at least 1, or auto")
+        if isinstance(self.threads, int) and self.threads > MOST_THREADS:
+            raise ValueError(f"threads = {self.threads} must be at most {MOST_THREADS}, or auto: lower it")
         if self.min_lr > self.learning_rate:
             raise ValueError(
                 f"min_lr = {self.min_lr:g} is above learning_rate = {self.learning_rate:g}: "
