@@ -51,8 +51,8 @@ def _cores(found: Machine) -> str:
     physical = "an unknown number" if found.physical_cores is None else str(found.physical_cores)
     quota = "no CPU quota" if found.cpu_quota is None else f"a CPU quota of {found.cpu_quota:g}"
     return (
-        f"{found.logical_cores} logical, of which this process may use {found.usable_cores} ({physical} physical), with "
-        f"{quota}"
+        f"{found.logical_cores} logical, of which this process may use {found.usable_cores} ({physical} physical), "
+        f"with {quota}"
     )
 
 

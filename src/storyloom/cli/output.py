@@ -41,7 +41,7 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             for head, figure in zip(heads[1:], figures, strict=True):
                 sys.stdout.write(f"  {' '.join(head.split())}: {figure}\n")
         return
-    table = Table(Text(heads[0]), box=None, pad_edge=False, padding=(0, GAP, 0, 0))
+    table = Table(heads[0], box=None, pad_edge=False, padding=(0, GAP, 0, 0))
     for head in heads[1:]:
         table.add_column(Text(head), justify="right", no_wrap=True)
     for row in rows:

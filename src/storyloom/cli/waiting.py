@@ -11,7 +11,8 @@ ASKED_BY_USER = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 def calm_waiting_threads(environ: MutableMapping[str, str]) -> None:
     """Let waiting threads spin for a short time only, unless the user has said how they are to wait.
 
-    GNU's OpenMP, which PyTorch uses on Linux, reads the variable once, as torch is imported; child processes inherit it.
+    GNU's OpenMP, which PyTorch uses on Linux, reads the variable once, as torch is imported; child processes
+    inherit it.
 
     Args:
         environ: the environment variables of this process, `os.environ`.

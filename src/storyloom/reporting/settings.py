@@ -88,7 +88,11 @@ def commands(record: Record) -> list[tuple[str, str]]:
 def _asked(record: Record) -> list[str]:
     """The options that the run was started with."""
     origin = record.run.origin
-    asked = ["--preset", origin["preset"]] if "preset" in origin else ["--config", f"{path_word(record.run.path)}/config.toml"]
+    asked = (
+        ["--preset", origin["preset"]]
+        if "preset" in origin
+        else ["--config", f"{path_word(record.run.path)}/config.toml"]
+    )
     if "minutes" in origin:
         asked += ["--minutes", shown(origin["minutes"])]
     asked += _init(record)

@@ -67,7 +67,7 @@ def _cores_in_cpuinfo(cpus: Collection[int], root: Path) -> int | None:
     cores = set()
     for block in (_read(root / "proc/cpuinfo") or "").split("\n\n"):
         fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in block.split("\n"))}
-        if fields.get("processor") in map(str, cpus):
+        if fields.get("processor", "") in map(str, cpus):
             if "core id" not in fields:
                 return None
             cores.add((fields.get("physical id"), fields["core id"]))
@@ -123,7 +123,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _mounts(root: Path, controller: str | None) -> Iterator[tuple[str, Path]]:
-    """Where a controller of version 1 is mounted, or version 2 for None: what lies at the mount's root, and the folder."""
+    """Where a controller of version 1 is mounted, or version 2 for None: what lies at the mount's root, and where."""
     for line in (_read(root / "proc/self/mountinfo") or "").split("\n"):
         before, _, after = line.partition(" - ")
         places, kinds = before.split(), after.split()

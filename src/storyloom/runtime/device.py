@@ -14,8 +14,8 @@ from storyloom.runtime.cores import count_cores
 from storyloom.runtime.precision import choose_precision
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# More threads than this for a logical CPU are a mistake, and the system may refuse to start them; but any run of a machine
-# with up to `ALWAYS_ALLOWED` threads can be resumed on any other one, to the same bits.
+# More threads than this for a logical CPU are a mistake, and the system may refuse to start them. But a run of a larger
+# machine, with up to `ALWAYS_ALLOWED` threads, can be resumed on any other one.
 THREADS_PER_CPU, ALWAYS_ALLOWED = 4, 64
 
 
@@ -63,8 +63,8 @@ def choose_runtime(settings: TrainConfig) -> Runtime:
         precision, why = choose_precision(device)
     if settings.compile is True and not has_compiler(device):
         raise ConfigError(
-            f"train.compile = true, but there is no compiler for {device.type} here: install one (g++, on macOS clang++, "
-            "on Windows cl; triton for a GPU), or set train.compile = false"
+            f"train.compile = true, but there is no compiler for {device.type} here: install one (g++, "
+            "on macOS clang++, on Windows cl; triton for a GPU), or set train.compile = false"
         )
     return Runtime(device, precision, threads, compile=settings.compile is True, why_precision=why)
 

@@ -152,10 +152,8 @@ def _windows_memory() -> int | None:
 
 
 def _devices() -> list[str]:
-    found = ["cpu"]
-    for number in range(torch.cuda.device_count()):
-        found.append(f"cuda:{number} ({torch.cuda.get_device_name(number)})")
-    return found + (["mps"] if torch.backends.mps.is_available() else [])
+    gpus = [f"cuda:{number} ({torch.cuda.get_device_name(number)})" for number in range(torch.cuda.device_count())]
+    return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
 def _openmp() -> str:
