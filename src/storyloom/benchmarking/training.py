@@ -20,7 +20,7 @@ from storyloom.training.trainer import Trainer
 
 WARM_UP = 3  # calls of each action before any clock runs, if there is time for so many
 LEAST_ROUNDS = 5
-MUCH_FASTER = 5.0  # times: of two precisions, which no short disturbance explains
+MUCH_FASTER = 20.0  # times, of two precisions: more than a disturbance, or AMX against fp32, explains
 TEXT_MB = 0.5  # of the storybook: what the tokens are makes no difference to the time
 GPT2_ENTRIES = 50_257  # of a vocabulary that is not at hand offline
 CEILING = "matrix product"
