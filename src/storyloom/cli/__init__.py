@@ -80,11 +80,11 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:  # a second Ctrl-C, while the first one's message was written
         status = INTERRUPTED
     finally:
+        if arguments is None:  # the process is ours, and ends here
+            _ignore_interrupts()
         for stream in (sys.stdout, sys.stderr):
             if why_unwritable(stream) is not None:
                 silence(stream)
-    if arguments is None:  # the process is ours, and ends here
-        _ignore_interrupts()
     sys.exit(status)
 
 

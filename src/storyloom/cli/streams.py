@@ -14,7 +14,7 @@ def open_missing_streams() -> None:
     Python leaves such a stream as None. Worse, the system gives its number to the next file that is opened, and what a
     library prints by number would land in a checkpoint.
     """
-    for descriptor, (name, mode) in enumerate(STANDARD):
+    for descriptor in range(len(STANDARD)):  # all of them before any other file is opened
         try:
             os.fstat(descriptor)
         except OSError:
@@ -22,8 +22,9 @@ def open_missing_streams() -> None:
             opened = os.open(os.devnull, os.O_RDWR)
             if opened == descriptor:
                 os.set_inheritable(opened, True)  # for child processes, which have the same trouble
+    for name, mode in STANDARD:
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # it lasts as long as the process
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # open until the end
 
 
 def write_utf8(stream: TextIO, errors: str) -> None:
