@@ -69,7 +69,7 @@ def test_training_without_any_stream_leaves_the_run_that_it_always_leaves(shell,
 
 
 def test_an_error_keeps_its_status_without_a_stream_to_tell_it(shell):
-    done = shell("report nope", "2>&-")
+    done = shell("presets nope", "2>&-")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
@@ -98,8 +98,8 @@ def test_a_full_disk_is_told_in_one_line(shell, words):
 @needs_full
 def test_messages_that_cannot_be_written_change_no_status(shell):
     assert shell("presets", f"2> {FULL}").returncode == 0
-    assert shell("report nope", f"2> {FULL}").returncode == 2
-    assert shell("report nope", f"> {FULL} 2>&1").returncode == 2
+    assert shell("presets nope", f"2> {FULL}").returncode == 2
+    assert shell("presets nope", f"> {FULL} 2>&1").returncode == 2
 
 
 @pytest.mark.slow

@@ -111,7 +111,7 @@ def _check_precision(config: Config, runtime: Runtime, products: dict[str, Matri
     update = flops / ours
     if MUCH_FASTER * ours < fastest and update * (WARM_UP + LEAST_ROUNDS) > seconds:
         raise ConfigError(
-            f"train.precision = {runtime.precision} is too slow here: an update takes at least {update:.2g} s, and "
+            f"train.precision = {runtime.precision} is too slow here: an update takes about {update:.2g} s, and "
             f"seconds = {seconds:g} is for {WARM_UP + LEAST_ROUNDS} of them; take {best}, whose matrix product is "
             f"{fastest / ours:.0f} times as fast, or allow more"
         )
