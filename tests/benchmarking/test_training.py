@@ -100,9 +100,7 @@ def speeds(monkeypatch):
 def test_a_precision_that_takes_too_long_is_refused_before_anything_is_timed(speeds):
     """fp16 on a CPU was not done after a minute, whatever the time that it was given."""
     speeds.update(fp32=2e8, bf16=1e9, fp16=1e6)
-    wanted = (
-        r"train\.precision = fp16 is too slow here: an update takes about \d+ s, and seconds = 3 is for 8 of them"
-    )
+    wanted = r"train\.precision = fp16 is too slow here: an update takes about \d+ s, and seconds = 3 is for 8 of them"
     with pytest.raises(ConfigError, match=rf"{wanted}; take bf16, whose matrix product is 1000 times as fast"):
         bench_train("laptop", [*SMALL, "train.precision=fp16"], seconds=3.0)
 
