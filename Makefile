@@ -3,8 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# The oldest PyTorch that is supported, with Python 3.12 if it is installed.
+OLDEST := .venv-oldest
+OLDEST_PYTHON ?= $(firstword $(shell python3.12 -c 'import sys; print(sys.executable)' 2>/dev/null) $(PYTHON))
+OLDEST_TORCH := 2.10.0
+OLDEST_TESTS ?= tests/model tests/runtime tests/generation tests/training tests/evaluation
 
-.PHONY: help demo test lint test-slow docs notebooks peers calibrate ablate cost systems clean
+.PHONY: help demo test lint test-slow test-oldest docs notebooks peers calibrate ablate cost systems clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +29,9 @@ lint: $(INSTALLED)  ## format, style, types, floors of the house
 
 test-slow: $(INSTALLED)  ## the tests that take minutes: killed runs, calibration
 	$(BIN)/pytest -m slow
+
+test-oldest: $(OLDEST)/.installed  ## the tests that compute, with the oldest PyTorch supported, in an environment of its own
+	$(OLDEST)/bin/pytest -rs $(OLDEST_TESTS)
 
 docs: $(INSTALLED)  ## write the pages that follow from the code
 	$(BIN)/python docs/generate.py
@@ -47,7 +55,7 @@ systems: $(INSTALLED)  ## 2 hours: five published systems and ours, ten minutes 
 	$(BIN)/python benchmarks/systems.py --text "$(TEXT)" --val "$(VAL)"
 
 clean:  ## remove the environment and all caches
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache storyloom-demo
+	rm -rf $(VENV) $(OLDEST) .pytest_cache .ruff_cache .hypothesis .import_linter_cache storyloom-demo
 
 # hatchling and editables build the package itself; taking them from the pinned set keeps the build from fetching newer ones.
 $(INSTALLED): pyproject.toml constraints.txt
@@ -55,3 +63,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt hatchling editables
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	touch $(INSTALLED)
+
+# Without an index of CPU builds this fetches gigabytes of CUDA: see PIP_EXTRA_INDEX_URL in the README.
+$(OLDEST)/.installed: pyproject.toml constraints.txt
+	$(OLDEST_PYTHON) -m venv $(OLDEST)
+	grep -v '^torch==' constraints.txt > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/pip install --quiet --constraint $(OLDEST)/constraints.txt torch==$(OLDEST_TORCH) hatchling editables
+	$(OLDEST)/bin/pip install --quiet --constraint $(OLDEST)/constraints.txt --no-build-isolation --editable '.[dev]'
+	touch $(OLDEST)/.installed

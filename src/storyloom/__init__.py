@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from storyloom.evaluation import compare_strategies, evaluate
     from storyloom.generation import load
     from storyloom.reporting import compare_runs, plot_losses, write_report
+    from storyloom.runtime import info
     from storyloom.training import train
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "compare_runs",
     "compare_strategies",
     "evaluate",
+    "info",
     "load",
     "plot_losses",
     "prepare",
@@ -34,6 +36,7 @@ __all__ = [
 
 _HOMES = {
     "bench_train": "storyloom.benchmarking",
+    "info": "storyloom.runtime",
     "prepare": "storyloom.data",
     "train": "storyloom.training",
     "load": "storyloom.generation",

@@ -18,14 +18,18 @@ SMALL += ["train.threads=1"]
 
 @pytest.fixture
 def known_times(monkeypatch):
-    """Our update takes 0.5, 1 and 4 seconds here, 0.1 of them the optimiser, and the matrix product 0.25, 1 and 1."""
+    """Our update takes 0.5, 1 and 4 seconds here, 0.1 of them the optimiser, the matrix product 0.25, 1 and 1, and in
+    bf16 half of that."""
 
-    def pretend(actions, seconds, device):
-        ours, optimizer, product = actions
-        assert (ours, optimizer, product) == ("storyloom, eager fp32", "optimizer", "matrix product fp32")
-        return {ours: [0.5, 1.0, 4.0], optimizer: [0.1, 0.1, 0.1], product: [0.25, 1.0, 1.0]}
+    def pretend(actions, seconds, device, least):
+        ours, optimizer, product, other = actions
+        assert (ours, optimizer) == ("storyloom, eager fp32", "optimizer")
+        assert (product, other) == ("matrix product fp32", "matrix product bf16")
+        return {ours: [0.5, 1.0, 4.0], optimizer: [0.1] * 3, product: [0.25, 1.0, 1.0], other: [0.1, 0.5, 0.5]}
 
     monkeypatch.setattr(training, "take_turns", pretend)
+    monkeypatch.setattr(training, "largest_product", lambda precision, device: SmallProduct())
+    monkeypatch.setattr(training, "seconds_of", lambda action, device: 1.0)
     monkeypatch.setattr(training, "find_peers", lambda *_: {})
 
 
@@ -36,15 +40,17 @@ def test_the_figures_by_hand(known_times):
     assert ours.tokens_per_second == 222  # in the median second
     # swiglu of 96: 8/3 of 32, rounded up to 32s; q, k, v and out; the head; and causal attention
     flops = 6 * (3 * 32 * 96 + 4 * 32 * 32 + 307 * 32) + 6 * 1 * 32 * 37
-    assert ours.utilisation == pytest.approx(222 * flops * 0.5 / (2 * 2048**3))  # half is the median of the ratios
+    assert ours.utilisation == pytest.approx(222 * flops * 0.5 / 1000)  # half is the median of the ratios
     assert ours.speed_up == 1
     assert found.optimizer_share == pytest.approx(0.1)
-    assert found.ceilings == {"fp32": pytest.approx(2 * 2048**3 / 1e9)}
+    assert found.ceilings == {"fp32": pytest.approx(1e-6), "bf16": pytest.approx(2e-6)}  # also what was not chosen
+    assert (found.precision, found.why_precision) == ("fp32", "as train.precision says")
 
 
 def test_it_runs(monkeypatch):
     monkeypatch.setattr(training, "find_peers", lambda *_: {})
-    monkeypatch.setattr(training, "MatrixProduct", lambda precision, device: SmallProduct())
+    monkeypatch.setattr(training, "largest_product", lambda precision, device: SmallProduct())
+    monkeypatch.setattr(training, "seconds_of", lambda action, device: 1.0)
     found = bench_train("laptop", SMALL, seconds=0.05)
     assert [each.name for each in found.contestants] == ["storyloom, eager"]
     assert found.contestants[0].tokens_per_second > 0
@@ -63,6 +69,47 @@ class SmallProduct:
 def test_no_time_is_refused(seconds):
     with pytest.raises(ConfigError, match="must be above 0 and finite"):
         bench_train("laptop", seconds=seconds)
+
+
+@pytest.mark.parametrize("name", ["model.vocab_size", "data.vocab_size"])
+def test_a_vocabulary_that_the_text_does_not_fit_is_refused(name):
+    """It was an IndexError in the embedding."""
+    with pytest.raises(
+        ConfigError, match=rf"{name} = 7 is too small for the benchmark's text, which needs \d+: raise it"
+    ):
+        bench_train("tiny", [f"{name}=7"], seconds=0.1)
+
+
+class KnownProduct:
+    """Its arithmetic takes a second, so that its speed is its FLOPs."""
+
+    def __init__(self, flops: float) -> None:
+        self.flops = flops
+
+
+@pytest.fixture
+def speeds(monkeypatch):
+    """FLOP/s of the matrix product in each precision, to be set."""
+    known = {"fp32": 1e12, "bf16": 1e12, "fp16": 1e12}
+    monkeypatch.setattr(training, "largest_product", lambda precision, device: KnownProduct(known[precision]))
+    monkeypatch.setattr(training, "seconds_of", lambda action, device: 1.0)
+    monkeypatch.setattr(training, "fit_to_machine", lambda *_: pytest.fail("it went on"))
+    return known
+
+
+def test_a_precision_that_takes_too_long_is_refused_before_anything_is_timed(speeds):
+    """fp16 on a CPU was not done after a minute, whatever the time that it was given."""
+    speeds.update(fp32=2e8, bf16=1e9, fp16=1e6)
+    wanted = r"train\.precision = fp16 is too slow here: an update takes about \d+ s, and seconds = 3 is for 8 of them"
+    with pytest.raises(ConfigError, match=rf"{wanted}; take bf16, whose matrix product is 1000 times as fast"):
+        bench_train("laptop", [*SMALL, "train.precision=fp16"], seconds=3.0)
+
+
+@pytest.mark.parametrize("fp16", [6e7, 1e13])
+def test_what_is_slow_in_every_precision_is_measured(speeds, fp16):
+    speeds.update(fp32=1e9, bf16=1e9, fp16=fp16)
+    with pytest.raises(pytest.fail.Exception, match="it went on"):
+        bench_train("laptop", [*SMALL, "train.precision=fp16"], seconds=1e-3)
 
 
 @pytest.mark.parametrize(

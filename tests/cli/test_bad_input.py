@@ -146,6 +146,7 @@ BAD = {
     f"{TRAIN} --set train.grad_accum_steps=0": ["= 0", "at least 1, or auto"],
     f"{TRAIN} --set train.threads=many": ["'many'", "integer", "or auto"],
     f"{TRAIN} --set train.threads=0": ["= 0", "at least 1, or auto"],
+    f"{TRAIN} --set train.threads=40000": ["threads = 40000", "at most 1024, or auto", "lower it"],
     f"{TRAIN} --set train.patience=0": ["train.patience = 0", "1"],
     f"{TRAIN} --set train.ema=1": ["train.ema = 1", "less than 1"],
     f"{TRAIN} --set train.seed=-1": ["train.seed = -1", "0"],
@@ -299,7 +300,8 @@ BAD = {
     "bench": ["Missing command", "--help"],
     "bench trian": ["'trian'", "Did you mean 'train'"],
     "bench train laptob": ["'laptob'", "did you mean 'laptop'?"],
-    "bench train --seconds 0": ["--seconds 0", "above 0"],
+    "bench train --seconds 0": ["seconds = 0", "above 0"],
+    "bench train tiny --set model.vocab_size=7": ["model.vocab_size = 7 is too small", "needs 57", "raise it"],
     "bench train --set model.n_layr=3": ["did you mean 'n_layer'?"],
     # no verb
     "prepre": ["'prepre'", "Did you mean 'prepare'", "see `storyloom --help`"],

@@ -9,7 +9,9 @@ FOUND = TrainBench(
     tokens_per_update=4096,
     device="cpu",
     threads=2,
-    ceilings={"bf16": 840.4, "fp32": 190.0},
+    precision="bf16",
+    why_precision="the processor has avx512_bf16",
+    ceilings={"fp32": 190.0, "bf16": 840.4},
     optimizer_share=0.034,
     contestants=[Contestant("storyloom", "bf16", 30123.4, 0.512, 1.0), Contestant("other", "fp32", 8000.0, 0.6, 3.77)],
 )
@@ -21,11 +23,13 @@ def test_the_figures_are_told(command, monkeypatch):
     outcome = command("bench", "train", "tiny", "--set", "model.n_layer=3", "--seconds", "7")
     assert (outcome.status, outcome.err) == (0, "")
     assert asked == [("tiny", ["model.n_layer=3"], 7.0)]
-    first, _, ours, other = outcome.out.splitlines()
-    assert first.startswith(
-        "laptop: 2.16M parameters, 4,096 tokens an update, cpu, 2 threads; matrix product: bf16 840"
+    first, second, _, ours, other = outcome.out.splitlines()
+    assert first == (
+        "laptop: 2.16M parameters, 4,096 tokens an update, cpu, 2 threads; the optimizer takes 3.4% of an update"
     )
-    assert first.endswith("the optimiser takes 3.4% of an update")
+    assert second == (
+        "matrix product: fp32 190 GFLOP/s, bf16 840 GFLOP/s; trained in bf16: the processor has avx512_bf16"
+    )
     assert ours.split() == ["storyloom", "bf16", "30,123", "51.2%", "1.00", "x"]
     assert other.split() == ["other", "fp32", "8,000", "60.0%", "3.77", "x"]
 

@@ -21,6 +21,7 @@ OPTIONS = {
     "train": "--data --out --preset --config --set --minutes --init --resume",
     "evaluate": "RUN --data --text --checkpoint --json",
     "presets": "NAME --settings",
+    "info": "--json",
     "bench": "train",
 }
 
@@ -82,7 +83,7 @@ def test_our_own_mistakes_are_not_hidden(monkeypatch, error):
 
 def test_undecodable_words_can_be_complained_about(refused):
     """The message could not be written to a standard error that took strict UTF-8."""
-    assert "\\udcff.txt" in refused("prepare", "\udcff.txt", "--out", "X")
+    assert "\\udcff does not exist" in refused("report", "\udcff")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
@@ -102,6 +103,41 @@ def test_ctrl_c_ends_with_130_and_the_run_can_go_on(workspace, tmp_path):
     assert rest.endswith(f"\nstoryloom: interrupted; to go on: storyloom train --out '{out}' --resume\n")
     assert "Traceback" not in rest
     assert (out / "checkpoints" / "last" / "manifest.json").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+@pytest.mark.parametrize("verb", ["presets", "interrupted"])
+def test_ctrl_c_after_the_last_word_interrupts_nothing(verb):
+    """A second Ctrl-C in the last half second printed a traceback of what a library does as Python ends."""
+    program = """
+import atexit, os, signal, sys, threading, time
+import storyloom.cli.presets
+from storyloom.cli import main
+
+def clean_up():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.01)
+    sys.stderr.write("cleaned up\\n")
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+atexit.register(clean_up)
+if sys.argv[1] == "interrupted":
+    import storyloom
+    storyloom.evaluate = interrupted
+    sys.argv[1:] = ["evaluate", "R"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program, verb], capture_output=True, text=True, check=False)
+    message = "storyloom: interrupted\n" if verb == "interrupted" else ""
+    assert (done.returncode, done.stderr) == (130 if message else 0, f"{message}cleaned up\n")
+
+
+def test_a_program_that_calls_it_keeps_its_handlers(command):
+    before = signal.getsignal(signal.SIGINT)
+    command("presets")
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_version_is_the_installed_one(command):

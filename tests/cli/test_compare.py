@@ -38,6 +38,15 @@ def test_json_is_one_object(command, tmp_path, workspace):
     assert found["settings"] == {}
 
 
+def test_a_narrow_terminal_shows_every_figure(command, tmp_path, workspace, monkeypatch):
+    """With `COLUMNS=20` the columns of figures were cut to nothing."""
+    monkeypatch.setenv("COLUMNS", "20")
+    out = command("compare", "R", "R-char", "--out", tmp_path / "c.html").out
+    for run in ("R", "R-char"):
+        figures = storyloom.evaluate(workspace / run)
+        assert f"bits/byte: {figures['bits_per_byte']:.4f} +- {figures['bits_per_byte_stderr']:.4f}\n" in out
+
+
 def test_a_name_in_brackets_is_no_markup(command, tmp_path, workspace):
     twin = shutil.copytree(workspace / "R-char", tmp_path / "[red]twin")
     assert "[red]twin" in command("compare", "R", twin, "--out", tmp_path / "c.html").out

@@ -4,6 +4,7 @@ import shlex
 import pytest
 
 import storyloom
+from storyloom.cli import main
 
 GOOD = ["--data", "D", "--config", "tiny.toml"]
 
@@ -70,6 +71,27 @@ def test_a_finished_run_is_not_resumed(command, copied):
     outcome = command("train", "--out", run, "--resume")
     assert outcome.status == 0
     assert outcome.err == f"note: {run} is finished already: nothing to resume\n"
+
+
+def test_commands_for_a_folder_whose_name_begins_with_a_dash(command, copied, tmp_path, monkeypatch):
+    """`storyloom report '-r x'`, as it was printed, complained of an unknown option."""
+    copied("R").rename(tmp_path / "-r x")
+    monkeypatch.setattr(storyloom, "train", lambda *_, **__: None, raising=False)
+    monkeypatch.setattr(storyloom, "plot_losses", lambda run: "P", raising=False)
+    words = command("train", *GOOD, "--out", "-r x")
+    _, tell, report = (shlex.split(line.partition(": ")[2])[1:] for line in words.out.splitlines())
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main([*tell, "--max-new-tokens", "3"])
+    assert stop.value.code == 0
+    with pytest.raises(SystemExit) as stop:
+        main(report)
+    assert stop.value.code == 0
+    assert (tmp_path / "-r x" / "report.html").is_file()
+    monkeypatch.setattr(storyloom, "train", interrupt, raising=False)
+    with pytest.raises(SystemExit):
+        main(["train", "--out", "-r x", "--resume"])
 
 
 def interrupt(*arguments, **options):

@@ -1,4 +1,5 @@
 import shlex
+import shutil
 
 import pytest
 
@@ -77,6 +78,18 @@ def test_a_source_is_named_where_the_run_prepared_it_itself(make_record):
     typed = dict(commands(make_record([4.0], origin={"data": "data", "source": "my text.txt", "preset": "tiny"})))
     assert typed["the run"] == "storyloom train --data 'my text.txt' --out RUN --preset tiny"
     assert not any("storyloom prepare" in line for line in typed.values())
+
+
+def test_names_that_begin_with_a_dash_are_no_options(make_record, finished, tmp_path, monkeypatch):
+    """`storyloom evaluate '-r x'`, as the page showed it, ended in: no such option."""
+    shutil.copytree(finished, tmp_path / "-r x")
+    monkeypatch.chdir(tmp_path)
+    typed = dict(commands(Record("-r x")))
+    assert typed["its loss"] == "storyloom evaluate './-r x'"
+    assert typed["more stories"] == "storyloom tell --model './-r x'"
+    assert "--config './-r x/config.toml'" in typed["the very same updates, whatever the machine's speed"]
+    origin = {"data": "data", "source": "-my.txt", "preset": "tiny"}
+    assert "--data ./-my.txt " in dict(commands(make_record([4.0], origin=origin)))["the run"]
 
 
 def test_a_configuration_of_the_users_own_is_the_runs(make_record):

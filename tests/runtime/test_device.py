@@ -1,9 +1,13 @@
 """What is chosen about the machine."""
 
+import os
+import sys
+
 import pytest
 import torch
 
 from storyloom.config import TrainConfig
+from storyloom.errors import ConfigError
 from storyloom.runtime import Runtime, choose_runtime, device
 
 
@@ -14,8 +18,7 @@ def _threads():
     torch.set_num_threads(before)
 
 
-def test_what_is_set_is_taken(monkeypatch):
-    monkeypatch.setattr(device, "_product_seconds", None)  # nothing is timed
+def test_what_is_set_is_taken():
     for precision in ("fp32", "bf16"):
         chosen = choose_runtime(TrainConfig(precision=precision, threads=2))
         assert (chosen.precision, chosen.threads, torch.get_num_threads()) == (precision, 2, 2)
@@ -27,17 +30,38 @@ def test_what_is_open_is_filled_in(monkeypatch):
     assert choose_runtime(TrainConfig(precision="fp32", threads="auto")).threads == 3
 
 
-@pytest.mark.parametrize(("bf16", "fp32", "expected"), [(0.69, 1.0, "bf16"), (0.71, 1.0, "fp32"), (3.0, 1.0, "fp32")])
-def test_auto_takes_bf16_where_it_is_clearly_faster(monkeypatch, bf16, fp32, expected):
-    seconds = {torch.bfloat16: bf16, torch.float32: fp32}
-    monkeypatch.setattr(device, "choose_device", lambda: torch.device("cpu"))
-    monkeypatch.setattr(device, "_product_seconds", seconds.__getitem__)
-    assert choose_runtime(TrainConfig(threads=1)).precision == expected
+def test_too_many_threads_are_refused(monkeypatch):
+    """40,000 ended the process in the middle of OpenMP."""
+    with pytest.raises(ConfigError, match="threads = 40000 must be at most 1024, or auto: lower it"):
+        TrainConfig(threads=40_000)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    with pytest.raises(ConfigError, match=r"train\.threads = 1024 is too many for the 2 CPUs of .* \(at most 64\)"):
+        choose_runtime(TrainConfig(threads=1024))
+    monkeypatch.setattr(os, "cpu_count", lambda: 47)
+    with pytest.raises(ConfigError, match=r"train\.threads = 189 .* 47 CPUs .* \(at most 188\)"):
+        choose_runtime(TrainConfig(threads=189))
 
 
-def test_products_are_really_timed():
-    assert device._product_seconds(torch.float32, n=64) > 0
-    assert device.count_cores() >= 1
+def test_a_run_of_a_larger_machine_can_be_continued(monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    assert choose_runtime(TrainConfig(threads=64)).threads == 64
+    assert asked == [64]
+
+
+@pytest.mark.parametrize(("system", "usual"), [("linux", "g++"), ("darwin", "clang++"), ("win32", "cl")])
+def test_the_compiler_is_the_one_that_pytorch_calls(monkeypatch, system, usual):
+    """clang++ on Linux counted as a compiler, though PyTorch calls g++ there, or what CXX names."""
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(device.shutil, "which", lambda name: f"/bin/{name}" if name in (usual, "mine") else None)
+    monkeypatch.delenv("CXX", raising=False)
+    assert device.find_compiler(torch.device("cpu")) == f"/bin/{usual}"
+    monkeypatch.setenv("CXX", "mine")
+    assert device.find_compiler(torch.device("cpu")) == "/bin/mine"
+    monkeypatch.setenv("CXX", "not-there")
+    assert not device.has_compiler(torch.device("cpu"))
+    assert device.find_compiler(torch.device("mps")) is None
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])

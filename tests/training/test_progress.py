@@ -21,7 +21,7 @@ TRAIN = {
     "epoch": 0.519,
 }
 START = {"kind": "start", "step": 3, "max_steps": 11, "minutes": None, "parameters": 2_410_000, "device": "cpu"}
-START |= {"precision": "bf16", "threads": 2, "compiled": True}
+START |= {"precision": "bf16", "why_precision": "as set", "threads": 2, "compiled": True}
 
 
 class Screen(io.StringIO):
@@ -82,7 +82,7 @@ def test_on_a_terminal_one_line_that_renews_itself(monkeypatch, clock):
 
 def test_a_run_with_a_deadline_says_what_it_plans(monkeypatch, clock):
     line, screen = show(monkeypatch, is_terminal=False)
-    line(START | {"max_steps": None, "minutes": 1.5, "precision": "fp32", "threads": 1, "compiled": False})
+    line(START | {"max_steps": None, "minutes": 1.5, "compiled": False})
     line({"kind": "plan", "step": 2, "updates": 40, "progress": 0.0, "due": []})
     line(TRAIN)
     assert " from step 3 for 1.5 minutes in all on cpu" in screen.getvalue()

@@ -12,6 +12,7 @@ from storyloom.config import load_config
 from storyloom.data import Data, prepare
 from storyloom.errors import CheckpointError, RunError
 from storyloom.runtime import Run, load_checkpoint, save_checkpoint
+from storyloom.temporary import temporary_path
 from storyloom.training import train
 from storyloom.training.interrupt import SIGNALS
 from storyloom.training.trainer import Trainer
@@ -122,7 +123,10 @@ def test_a_run_without_a_checkpoint_starts_at_step_0(tmp_path, tiny_file, short_
     assert [row["step"] for row in metric_rows(again.path, "start")][-1] == 0
 
 
-@pytest.mark.parametrize("left", [None, [], ["begun"], ["begun", "tokenizer.json"], ["begun", "config.toml.new"]])
+HALF = temporary_path(Path("config.toml"), "tmp").name
+
+
+@pytest.mark.parametrize("left", [None, [], ["begun"], ["begun", "tokenizer.json"], ["begun", HALF]])
 def test_a_start_that_died_before_its_configuration_begins_anew(tmp_path, tiny_file, short_data, metric_rows, left):
     if left is not None:
         (tmp_path / "R").mkdir()
@@ -174,7 +178,9 @@ def test_a_run_that_died_behind_its_last_update_is_evaluated(tmp_path, tiny_file
     assert json.loads(lines[-2])["kind"] == "final"
     (tmp_path / "B" / "metrics.jsonl").write_text("\n".join([*lines[:-2], lines[-2][:30]]))  # torn
     checkpoints = tmp_path / "B" / "checkpoints"
-    (checkpoints / "last").rename(checkpoints / "last.new")  # and in its last save, which is not made again
+    (checkpoints / "last").rename(
+        temporary_path(checkpoints / "last", "new")
+    )  # and in its last save, which is not made again
     again = train(out=tmp_path / "B", resume=True, progress=False)
     assert {path.name for path in checkpoints.iterdir()} == {"best", "last"}
     assert computed(again.path) == computed(whole.path)

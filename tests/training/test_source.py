@@ -11,6 +11,7 @@ from storyloom.errors import ConfigError, DataError, RunError
 from storyloom.evaluation import evaluate
 from storyloom.generation import load
 from storyloom.runtime import Run
+from storyloom.temporary import is_temporary, temporary_path
 from storyloom.training import train
 
 
@@ -82,14 +83,14 @@ def test_the_command_repeated_resumes(tmp_path, tiny_file, text, dying_at, compu
     assert computed(again.path) == computed(whole.path)
 
 
-@pytest.mark.parametrize("left", ["data", "data.partial"])
+@pytest.mark.parametrize("left", ["data", temporary_path(Path("data"), "partial").name])
 def test_a_start_that_died_while_preparing_begins_anew(tmp_path, tiny_file, text, left):
     (tmp_path / "R" / left).mkdir(parents=True)
     (tmp_path / "R" / "begun").touch()
     (tmp_path / "R" / left / "manifest.json").write_text("half")
     run = train(text, out=tmp_path / "R", config=tiny_file, settings=["train.max_steps=1"], resume=True, progress=False)
     assert evaluate(run)["stories"] > 1
-    assert not (tmp_path / "R" / "data.partial").exists()
+    assert not [path.name for path in run.path.iterdir() if is_temporary(path.name)]
 
 
 def test_with_init_the_text_is_prepared_with_that_runs_tokenizer(tmp_path, tiny_file, text, short_data):

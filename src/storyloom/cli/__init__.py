@@ -6,14 +6,18 @@ after Ctrl-C.
 """
 
 import os
+import signal
 import sys
+import threading
 from contextlib import suppress
 from importlib import metadata
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
-from storyloom.cli import bench, compare, demo, evaluate, prepare, presets, report, tell, train
+from storyloom.cli import bench, compare, demo, evaluate, info, prepare, presets, report, tell, train
+from storyloom.cli.streams import open_missing_streams, silence, why_unwritable, write_utf8
+from storyloom.cli.waiting import calm_waiting_threads
 from storyloom.errors import StoryloomError
 
 USER_CAN_MEND, INTERRUPTED = 2, 130
@@ -39,6 +43,7 @@ def build_app() -> typer.Typer:
         report.report,
         compare.compare,
         presets.presets,
+        info.info,
     ):
         app.command()(verb)
     app.add_typer(bench.bench, name="bench")
@@ -65,16 +70,28 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: without the program's name; those of the process by default.
     """
-    _write_utf8(sys.stdout, "surrogateescape")  # a path's undecodable bytes go out as they came in
-    _write_utf8(sys.stderr, "backslashreplace")
+    open_missing_streams()  # before any other file is opened
+    calm_waiting_threads(os.environ)  # before torch is imported
+    write_utf8(sys.stdout, "surrogateescape")  # a path's undecodable bytes go out as they came in
+    write_utf8(sys.stderr, "backslashreplace")
     words = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    sys.exit(_run(words))
+    try:
+        status = _run(words)
+    except KeyboardInterrupt:  # a second Ctrl-C, while the first one's message was written
+        status = INTERRUPTED
+    finally:
+        if arguments is None:  # the process is ours, and ends here
+            _ignore_interrupts()
+        for stream in (sys.stdout, sys.stderr):
+            if why_unwritable(stream) is not None:
+                silence(stream)
+    sys.exit(status)
 
 
-def _write_utf8(stream: TextIO, errors: str) -> None:
-    """Stories are UTF-8, also on a console with another code page."""
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(encoding="utf-8", errors=errors)  # pyright: ignore[reportAttributeAccessIssue]
+def _ignore_interrupts() -> None:
+    """From here on Ctrl-C would only interrupt what libraries clean up as Python ends, with a traceback."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run(words: list[str]) -> int:
@@ -83,7 +100,7 @@ def _run(words: list[str]) -> int:
         status = build_app()(words, prog_name="storyloom", standalone_mode=False)
         sys.stdout.flush()  # here, where a closed pipe is no error
     except BrokenPipeError:  # whoever read our output has enough of it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return 0
     except SystemExit as stop:
         if not isinstance(stop.__context__, BrokenPipeError):
@@ -92,7 +109,8 @@ def _run(words: list[str]) -> int:
     except (train.Interrupted, KeyboardInterrupt, typer.Abort) as error:
         return _complain(str(error) or "interrupted", INTERRUPTED)
     except Exception as error:
-        sentence = _sentence(error, words)
+        full = why_unwritable(sys.stdout) if isinstance(error, OSError) else None
+        sentence = f"cannot write to standard output: {full}; free some space" if full else _sentence(error, words)
         if sentence is None:
             raise
         return _complain(sentence, USER_CAN_MEND)

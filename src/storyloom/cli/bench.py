@@ -36,8 +36,8 @@ def describe(found: "TrainBench") -> str:
     ceilings = ", ".join(f"{precision} {speed:,.0f} GFLOP/s" for precision, speed in found.ceilings.items())
     lines = [
         f"{found.preset}: {found.parameters / 1e6:.2f}M parameters, {found.tokens_per_update:,} tokens an update, "
-        f"{found.device}, {found.threads} threads; matrix product: {ceilings}; "
-        f"the optimiser takes {found.optimizer_share:.1%} of an update",
+        f"{found.device}, {found.threads} threads; the optimizer takes {found.optimizer_share:.1%} of an update",
+        f"matrix product: {ceilings}; trained in {found.precision}: {found.why_precision}",
         f"{'':<20} {'':<4} {'tokens/s':>9} {'utilisation':>11} {'ours is faster':>14}",
     ]
     lines += [

@@ -1,6 +1,5 @@
 """`storyloom demo`."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from storyloom.cli.evaluate import describe
 from storyloom.cli.train import interruption
+from storyloom.shell import command_line, path_word
 
 
 def demo(
@@ -27,5 +27,5 @@ def demo(
     for departure in result.departures[:5]:
         typer.echo(f"  one leaves it {departure}")
     typer.echo(f"\n4. How far from perfect?\n{describe(result.figures)}")
-    more = shlex.join(["storyloom", "tell", "--model", str(result.run.path)])
+    more = command_line(["storyloom", "tell", "--model", path_word(result.run.path)])
     typer.echo(f"\nplot: {result.plot}\nmore stories: {more}")

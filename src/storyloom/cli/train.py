@@ -1,6 +1,5 @@
 """`storyloom train`."""
 
-import shlex
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated
 import typer
 
 import storyloom
+from storyloom.shell import command_line, path_word
 
 
 class Interrupted(Exception):
@@ -21,7 +21,8 @@ def interruption(run: Path) -> Interrupted:
         sys.stderr.write("\n")  # the live line may be open
     if not (run / "config.toml").is_file():
         return Interrupted("interrupted before the first step: nothing was kept, so give the same command again")
-    return Interrupted(f"interrupted; to go on: {shlex.join(['storyloom', 'train', '--out', str(run), '--resume'])}")
+    command = command_line(["storyloom", "train", "--out", path_word(run), "--resume"])
+    return Interrupted(f"interrupted; to go on: {command}")
 
 
 def train(
@@ -60,5 +61,5 @@ def train(
     except KeyboardInterrupt:
         raise interruption(out) from None
     typer.echo(f"plot: {storyloom.plot_losses(run)}")
-    typer.echo(f"tell a story: {shlex.join(['storyloom', 'tell', '--model', str(out)])}")
-    typer.echo(f"look into it: {shlex.join(['storyloom', 'report', str(out)])}")
+    typer.echo(f"tell a story: {command_line(['storyloom', 'tell', '--model', path_word(out)])}")
+    typer.echo(f"look into it: {command_line(['storyloom', 'report', path_word(out)])}")

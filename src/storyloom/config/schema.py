@@ -13,6 +13,7 @@ from storyloom.errors import ConfigError, nearest
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Rows = Literal["stream", "padded", "aligned"]
+MOST_THREADS = 1024  # each has a stack of its own: a process that asks for tens of thousands is killed
 
 
 class Settings(BaseModel):
@@ -187,13 +188,13 @@ class TrainConfig(Settings):
     grad_clip: float | None = Field(default=1.0, gt=0)
     """Clip the gradient's global norm to this; none never clips. The norm before clipping is logged."""
     precision: Precision = "auto"
-    """Arithmetic of the forward and backward pass; weights stay fp32. `auto`: on a CPU bf16 where a short probe
-    is clearly faster, else fp32; on CUDA bf16, or fp16 where there is none; on mps fp32."""
+    """Arithmetic of the forward and backward pass; weights stay fp32. `auto`: on a CPU bf16 if the processor and
+    PyTorch have it, else fp32; on CUDA bf16, or fp16 if it has none; on mps fp32."""
     compile: bool | Literal["auto"] = "auto"
     """Compile the training step. `auto`: where a compiler is present and a probe says that it pays for this run."""
     threads: int | Literal["auto"] | None = None
-    """CPU threads; none: one for each core that this process may use. `auto`: these, halved for as long as a short
-    probe finds that faster, as where two threads share a core."""
+    """CPU threads, at most 1,024; none: one for each physical core that this process may use, within its CPU quota.
+    `auto`: these, halved for as long as a short probe finds that faster."""
     log_interval: int = Field(default=1, ge=1)
     """Updates between two rows of the metrics; a row holds the mean loss of the updates since the row before."""
     eval_interval: int = Field(default=250, ge=1)
@@ -223,6 +224,8 @@ class TrainConfig(Settings):
         for name, value in (("grad_accum_steps", self.grad_accum_steps), ("threads", self.threads)):
             if isinstance(value, int) and value < 1:
                 raise ValueError(f"{name} = {value} must be at least 1, or auto")
+        if isinstance(self.threads, int) and self.threads > MOST_THREADS:
+            raise ValueError(f"threads = {self.threads} must be at most {MOST_THREADS}, or auto: lower it")
         if self.min_lr > self.learning_rate:
             raise ValueError(
                 f"min_lr = {self.min_lr:g} is above learning_rate = {self.learning_rate:g}: "

@@ -1,11 +1,11 @@
 """A run's settings beside the defaults, two runs' beside one another, and the commands that make a run again."""
 
-import shlex
 from dataclasses import dataclass
 from typing import Any
 
 from storyloom.config import Config, DataConfig
 from storyloom.reporting.record import Record
+from storyloom.shell import command_line, path_word
 from storyloom.training.train import OWN_DATA
 
 ASKED = ("preset", "minutes", "init", "source", "data")  # of a run's origin, beside the settings
@@ -71,9 +71,9 @@ def differences(records: list[Record]) -> dict[str, list[str]]:
 
 def commands(record: Record) -> list[tuple[str, str]]:
     """What to type to make the run again and to go on with it: a purpose and a command line each."""
-    run, origin = str(record.run.path), record.run.origin
+    run, origin = path_word(record.run.path), record.run.origin
     prepared = origin["data"] != OWN_DATA
-    data = str(record.run.data_folder) if prepared else origin.get("source", OWN_DATA)
+    data = path_word(record.run.data_folder if prepared else origin.get("source", OWN_DATA))
     typed = [] if not prepared else [("the data, where its texts lie", _prepare(record, data))]
     typed.append(("the run", ["storyloom", "train", "--data", data, "--out", "RUN", *_asked(record)]))
     exact = ["storyloom", "train", "--data", data, "--out", "RUN", "--config", f"{run}/config.toml", *_init(record)]
@@ -82,13 +82,17 @@ def commands(record: Record) -> list[tuple[str, str]]:
         typed.append(("going on with it", ["storyloom", "train", "--out", run, "--resume"]))
     typed.append(("its loss", ["storyloom", "evaluate", run]))
     typed.append(("more stories", ["storyloom", "tell", "--model", run]))
-    return [(purpose, shlex.join(words)) for purpose, words in typed if words]
+    return [(purpose, command_line(words)) for purpose, words in typed if words]
 
 
 def _asked(record: Record) -> list[str]:
     """The options that the run was started with."""
     origin = record.run.origin
-    asked = ["--preset", origin["preset"]] if "preset" in origin else ["--config", f"{record.run.path}/config.toml"]
+    asked = (
+        ["--preset", origin["preset"]]
+        if "preset" in origin
+        else ["--config", f"{path_word(record.run.path)}/config.toml"]
+    )
     if "minutes" in origin:
         asked += ["--minutes", shown(origin["minutes"])]
     asked += _init(record)
@@ -99,7 +103,7 @@ def _asked(record: Record) -> list[str]:
 
 def _init(record: Record) -> list[str]:
     """The run whose weights it began with, where there is one."""
-    return ["--init", record.run.origin["init"]] if "init" in record.run.origin else []
+    return ["--init", path_word(record.run.origin["init"])] if "init" in record.run.origin else []
 
 
 def _prepare(record: Record, data: str) -> list[str]:
@@ -108,7 +112,8 @@ def _prepare(record: Record, data: str) -> list[str]:
         return []
     manifest, default = record.data.manifest, DataConfig()
     made = {**default.model_dump(), **manifest["settings"]}
-    sources = [name or "." for name in (*manifest["sources"], *manifest["not_read"])]  # `Path(".")` has no name
+    named = (*manifest["sources"], *manifest["not_read"])
+    sources = [path_word(name or ".") for name in named]  # `Path(".")` has no name
     words = ["storyloom", "prepare", *sources, "--out", data]
     words += ["--tokenizer", made["tokenizer"]]
     if made["tokenizer"] == "bpe":

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-import time
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -10,8 +10,13 @@ import torch
 
 from storyloom.config import TrainConfig
 from storyloom.errors import ConfigError
+from storyloom.runtime.cores import count_cores
+from storyloom.runtime.precision import choose_precision
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# More threads than this for a logical CPU are a mistake, and the system may refuse to start them. But a run of a larger
+# machine, with up to `ALWAYS_ALLOWED` threads, can be resumed on any other one.
+THREADS_PER_CPU, ALWAYS_ALLOWED = 4, 64
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,8 @@ class Runtime:
     """CPU threads."""
     compile: bool = False
     """Whether the training step is compiled."""
+    why_precision: str = ""
+    """The reason for the precision in a few words, such as `the processor has avx512_bf16`."""
 
     def autocast(self) -> torch.autocast:
         """Arithmetic of the forward pass: bf16 or fp16 matrix products over fp32 weights, or plain fp32."""
@@ -40,56 +47,53 @@ def choose_device() -> torch.device:
 
 
 def choose_runtime(settings: TrainConfig) -> Runtime:
-    """Fill in what the settings leave open, by looking at and briefly timing the machine; sets the thread count.
+    """Fill in what the settings leave open, by what the machine says of itself; sets the thread count.
 
     `compile = "auto"` stays False and `threads = "auto"` all cores here: what pays depends on the run.
 
     Raises:
-        ConfigError: compilation is asked for, and there is no compiler.
+        ConfigError: compilation is asked for, and there is no compiler; or the threads are too many for this machine.
     """
     threads = settings.threads if isinstance(settings.threads, int) else count_cores()
+    _check_threads(threads)
     torch.set_num_threads(threads)
     device = choose_device()
-    precision = settings.precision
+    precision, why = settings.precision, "as train.precision says"
     if precision == "auto":
-        precision = _choose_precision(device)
+        precision, why = choose_precision(device)
     if settings.compile is True and not has_compiler(device):
         raise ConfigError(
-            f"train.compile = true, but there is no compiler for {device.type} here: install one (g++ or clang++ for a "
-            "CPU, triton for a GPU), or take --set train.compile=false"
+            f"train.compile = true, but there is no compiler for {device.type} here: install one (g++, "
+            "on macOS clang++, on Windows cl; triton for a GPU), or set train.compile = false"
         )
-    return Runtime(device, precision, threads, compile=settings.compile is True)
+    return Runtime(device, precision, threads, compile=settings.compile is True, why_precision=why)
 
 
 def has_compiler(device: torch.device) -> bool:
     """Whether `torch.compile` finds what it needs for a device: a C++ compiler, or triton."""
+    return find_compiler(device) is not None
+
+
+def find_compiler(device: torch.device) -> str | None:
+    """Where the compiler lies that `torch.compile` would call for a device; None if there is none.
+
+    For a CPU that is what the environment variable `CXX` names, else the system's usual one; for a GPU the package
+    triton.
+    """
     if device.type == "cuda":
-        return find_spec("triton") is not None
-    return device.type == "cpu" and any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++", "cl")))
+        found = find_spec("triton")
+        return found and (found.origin or found.name)
+    if device.type != "cpu":
+        return None
+    usual = {"win32": "cl", "darwin": "clang++"}.get(sys.platform, "g++")
+    return shutil.which(os.environ.get("CXX", usual))
 
 
-def count_cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _choose_precision(device: torch.device) -> str:
-    """bf16 where the machine has it: a bf16 product takes at most 0.7 of the fp32 one's time. Older GPUs have fp16."""
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if device.type == "mps":
-        return "fp32"
-    return "bf16" if _product_seconds(torch.bfloat16) < 0.7 * _product_seconds(torch.float32) else "fp32"
-
-
-def _product_seconds(dtype: torch.dtype, n: int = 512) -> float:
-    """The fastest of a few n x n products."""
-    a = torch.ones(n, n, dtype=dtype)
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        torch.mm(a, a)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+def _check_threads(threads: int) -> None:
+    cpus = os.cpu_count() or 1
+    most = max(ALWAYS_ALLOWED, THREADS_PER_CPU * cpus)
+    if threads > most:
+        raise ConfigError(
+            f"train.threads = {threads} is too many for the {cpus} CPUs of this machine (at most {most}): lower it, or "
+            "leave it out"
+        )

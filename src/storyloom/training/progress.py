@@ -51,8 +51,8 @@ def _start_sentence(row: dict[str, Any]) -> str:
     to = f"to {row['max_steps']}" if row["minutes"] is None else f"for {row['minutes']:g} minutes in all"
     return (
         f"training {row['parameters'] / 1e6:.2f}M parameters from step {row['step']} {to} on "
-        f"{row['device']} in {row['precision']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
-        f"{', compiled' if row['compiled'] else ''}"
+        f"{row['device']} in {row['precision']} ({row['why_precision']}), {row['threads']} "
+        f"thread{'s' if row['threads'] > 1 else ''}{', compiled' if row['compiled'] else ''}"
     )
 
 

@@ -90,7 +90,7 @@ def train(
     with _only_training(), _process_as_found(), exit_on_signals(), alone_in(folder):
         if resume and (folder / "config.toml").is_file():
             run = Run(folder)
-            return _go_on(run, request.check(run), None, started, listener)
+            return _go_on(run, request.check(run), choose_runtime(run.config.train), None, started, listener)
         if resume and (folder / BEGUN).is_file():
             clear(folder)
         if not is_vacant(folder):
@@ -100,8 +100,8 @@ def train(
         with begun(folder):
             opened = _opened(request.open_data(), folder, asked.data, listener)
             started = time.perf_counter()
-            run, compiled = _start(request, asked, opened, folder, started, listener)
-        return _go_on(run, opened, compiled, started, listener)
+            run, runtime, compiled = _start(request, asked, opened, folder, started, listener)
+        return _go_on(run, opened, runtime, compiled, started, listener)
 
 
 def _texts(settings: object) -> tuple[str, ...]:
@@ -158,8 +158,8 @@ def _opened(data: Data | str | None, folder: Path, settings: DataConfig, listene
 
 def _start(
     request: Request, config: Config, data: Data, folder: Path, started: float, listener: Listener | None
-) -> tuple[Run, CompiledStep | None]:
-    """Resolve everything, then write it into the run folder; returns what was compiled for it, too."""
+) -> tuple[Run, Runtime, CompiledStep | None]:
+    """Resolve everything, then write it into the run folder; returns the machine and what was compiled for it, too."""
     notes = _differences(config, data, request.settings)
     compiled = None
     if request.repeat is None:
@@ -187,7 +187,7 @@ def _start(
         "torch": torch.__version__,
     }
     save_config(folder / "config.toml", resolved, origin)  # last: it makes the folder a run
-    return Run(folder), compiled
+    return Run(folder), runtime, compiled
 
 
 def _resolve(
@@ -265,7 +265,14 @@ def _begin_from(init: Run, trainer: Trainer) -> Checkpoint:
     return trainer.checkpoint()
 
 
-def _go_on(run: Run, data: Data, compiled: CompiledStep | None, started: float, listener: Listener | None) -> Run:
+def _go_on(
+    run: Run,
+    data: Data,
+    runtime: Runtime,
+    compiled: CompiledStep | None,
+    started: float,
+    listener: Listener | None,
+) -> Run:
     """Train from the last checkpoint (or step 0) to the end, then evaluate all validation stories."""
     if latest_row(run.path / METRICS).get("kind") == "final":
         _note(listener, f"{run.path} is finished already: nothing to resume")
@@ -276,7 +283,7 @@ def _go_on(run: Run, data: Data, compiled: CompiledStep | None, started: float, 
     remove_leftovers(run.path)
     for name in CHECKPOINTS:
         recover_folder(run.checkpoint_folder(name))
-    trainer = Trainer(run.config, data, choose_runtime(run.config.train), compiled)
+    trainer = Trainer(run.config, data, runtime, compiled)
     state = trainer.restore(run).state if run.has_checkpoint("last") else {}
     used = latest_row(run.path / METRICS, "elapsed").get("elapsed", 0.0)  # also what came after the checkpoint
     cut_back(run.path, state.get("logs", {}), trainer.step)

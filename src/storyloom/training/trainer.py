@@ -222,6 +222,7 @@ class Trainer:
             "flops_per_token": count_flops_per_token(self.model.config),
             "device": str(runtime.device),
             "precision": runtime.precision,
+            "why_precision": runtime.why_precision,
             "threads": runtime.threads,
             "compiled": runtime.compile,
         }
