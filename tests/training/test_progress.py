@@ -54,7 +54,7 @@ def test_elsewhere_a_line_every_ten_seconds(monkeypatch, clock):
         line(TRAIN | {"step": step})
         clock[0] += 1.0
     lines = screen.getvalue().split("\n")[:-1]
-    assert lines[0] == "training 2.41M parameters from step 3 to 11 on cpu in bf16, 2 threads, compiled"
+    assert lines[0] == "training 2.41M parameters from step 3 to 11 on cpu in bf16 (as set), 2 threads, compiled"
     assert [text.split()[1] for text in lines[1:]] == ["1/11", "11/11", "21/11"]
     assert lines[1] == (
         "step 1/11  loss 2.346 nats/token (1.234 bits/byte)  lr 1.23e-03  grad 0.57  12,346 tokens/s  epoch 0.52"
