@@ -15,21 +15,20 @@ import torch
 from storyloom.config import Config, DataConfig, save_config
 from storyloom.data import Data, prepare
 from storyloom.data.sources import text_of
-from storyloom.errors import ConfigError, RunError
+from storyloom.errors import RunError
 from storyloom.evaluation import evaluate
 from storyloom.files import is_vacant, recover_folder, remove_leftovers, write_text
 from storyloom.runtime import Run, Runtime, choose_runtime, load_checkpoint, save_checkpoint
 from storyloom.runtime.checkpoint import Checkpoint
 from storyloom.runtime.run import CHECKPOINTS
 from storyloom.signals import exit_on_signals
-from storyloom.training.autotune import decides_to_compile, fit_to_machine
 from storyloom.training.deadline import AsWritten, ByUpdates, Deadline, Director
 from storyloom.training.folder import BEGUN, OWN_DATA, PLANS, alone_in, begun, clear
 from storyloom.training.loop import Loop, RunClock, repair_best
 from storyloom.training.metrics import METRICS, Listener, MetricsLog, cut_back, latest_row, read_rows
-from storyloom.training.plan import counted_limits
 from storyloom.training.progress import LiveLine
 from storyloom.training.request import Request
+from storyloom.training.resolve import check_time, differences, resolve
 from storyloom.training.trainer import CompiledStep, Trainer
 
 _TRAINING = threading.Lock()  # PyTorch has one generator of random numbers and one thread count a process
@@ -160,15 +159,15 @@ def _start(
     request: Request, config: Config, data: Data, folder: Path, started: float, listener: Listener | None
 ) -> tuple[Run, Runtime, CompiledStep | None]:
     """Resolve everything, then write it into the run folder; returns the machine and what was compiled for it, too."""
-    notes = _differences(config, data, request.settings)
+    notes = differences(config, data, request.settings)
     compiled = None
     if request.repeat is None:
-        resolved, runtime, compiled = _resolve(request, config, data, notes)
+        resolved, runtime, compiled = resolve(request, config, data, notes)
     else:
         resolved, runtime = _repeated(request.repeat, data), choose_runtime(config.train)
     trainer = Trainer(resolved, data, replace(runtime, compile=False))
     if request.repeat is None and resolved.train.minutes is not None:
-        _check_time(resolved.train.minutes, trainer, data, started)
+        check_time(resolved.train.minutes, trainer, data, started)
     for note in notes:
         _note(listener, note)
     data.tokenizer.save(folder / "tokenizer.json")
@@ -190,72 +189,11 @@ def _start(
     return Run(folder), runtime, compiled
 
 
-def _resolve(
-    request: Request, config: Config, data: Data, notes: list[str]
-) -> tuple[Config, Runtime, CompiledStep | None]:
-    """Fill in what the data, the machine and a probe decide; what the user should know of it is added to the notes."""
-    if request.init is not None and request.init.tokenizer.fingerprint != data.tokenizer.fingerprint:
-        raise RunError(
-            f"{data.path} was prepared with another tokenizer than {request.init.path}: prepare it with "
-            f"--tokenizer {request.init.path / 'tokenizer.json'}"
-        )
-    if config.model.vocab_size not in (None, data.tokenizer.vocab_size):
-        raise ConfigError(
-            f"model.vocab_size = {config.model.vocab_size}, but the tokenizer of {data.path} has "
-            f"{data.tokenizer.vocab_size} entries: leave it out, as it comes from the data"
-        )
-    config = config.with_(
-        data=config.data.with_(**data.manifest["settings"]),
-        model=config.model.with_(vocab_size=data.tokenizer.vocab_size),
-    )
-    config, runtime = fit_to_machine(config, data, choose_runtime(config.train))
-    limits = counted_limits(config, data)
-    if not limits and config.train.minutes is None:
-        raise ConfigError("training has no end: give --minutes, or one of train.max_steps, max_epochs, max_tokens")
-    updates = min(limits.values(), default=None)
-    notes += _notes_on_length(config, limits, request.settings)
-    compiled = CompiledStep(runtime.device)
-    compiles = decides_to_compile(config, data, runtime, compiled, updates)
-    train = config.train.with_(
-        max_steps=updates, compile=compiles, precision=runtime.precision, threads=runtime.threads
-    )
-    return config.with_(train=train), replace(runtime, compile=compiles), compiled if compiles else None
-
-
-def _notes_on_length(config: Config, limits: dict[str, int], settings: Sequence[str]) -> list[str]:
-    """Where a limit of the user's own is not the one that holds, and where the warm-up has no end."""
-    if not limits:
-        return []
-    notes = []
-    holds = min(limits, key=limits.__getitem__)
-    own = {setting.partition("=")[0].strip().removeprefix("train.") for setting in settings}
-    lost = [name for name in limits if name in own and limits[name] > limits[holds]]
-    if lost:
-        value = f"train.{holds} = {getattr(config.train, holds):g}"
-        notes.append(f"{value} ends the run after {limits[holds]} updates, before train.{lost[0]} does")
-    warmup = config.train.warmup_steps
-    if limits[holds] <= warmup:
-        in_warmup = f"all {limits[holds]} updates lie in the warm-up of {warmup}"
-        notes.append(f"{in_warmup}: allow more, or lower train.warmup_steps")
-    return notes
-
-
 def _repeated(other: Run, data: Data) -> Config:
     """The settings of a run that is to be repeated."""
     if data.fingerprint != other.origin["data_fingerprint"]:
         raise RunError(f"{data.path} is not the data that {other.path} was trained on: name that")
     return other.config
-
-
-def _check_time(minutes: float, trainer: Trainer, data: Data, started: float) -> None:
-    """Refuse a time that is over before the first update."""
-    final = trainer.seconds_to_evaluate(data.manifest["val"]["stories"])
-    needed = (time.perf_counter() - started + final) / 60
-    if needed >= minutes:
-        raise ConfigError(
-            f"--minutes {minutes:g} is too little: getting ready and evaluating all validation stories take about "
-            f"{needed:.2g} minutes here; allow more"
-        )
 
 
 def _begin_from(init: Run, trainer: Trainer) -> Checkpoint:
@@ -330,14 +268,3 @@ def _note_on_warm_up(trainer: Trainer, log: MetricsLog) -> None:
 def _note(listener: Listener | None, text: str) -> None:
     if listener:
         listener({"kind": "note", "step": 0, "text": text})
-
-
-def _differences(config: Config, data: Data, settings: Sequence[str]) -> list[str]:
-    """Where the data was made otherwise than a preset's tokenizer, or any of the user's own settings, ask for."""
-    made = data.manifest["settings"]
-    own = {setting.partition("=")[0].strip().removeprefix("data.") for setting in settings}
-    return [
-        f"the configuration asks for data.{name} = {asked}, {data.path} was prepared with {made[name]}, which holds"
-        for name, asked in config.data.model_dump(include={"tokenizer", "vocab_size", *own} & made.keys()).items()
-        if made[name] != asked and (name != "vocab_size" or made["tokenizer"] == "bpe")  # else nobody asked for a size
-    ]
