@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from storyloom.benchmarking import bench_train
     from storyloom.data import prepare
     from storyloom.evaluation import compare_strategies, evaluate
-    from storyloom.generation import load
+    from storyloom.generation import Story, load
     from storyloom.reporting import compare_runs, plot_losses, write_report
     from storyloom.training import train
 
 __all__ = [
+    "Story",
     "bench_train",
     "compare_runs",
     "compare_strategies",
@@ -36,6 +37,7 @@ _HOMES = {
     "bench_train": "storyloom.benchmarking",
     "prepare": "storyloom.data",
     "train": "storyloom.training",
+    "Story": "storyloom.generation",
     "load": "storyloom.generation",
     "compare_strategies": "storyloom.evaluation",
     "evaluate": "storyloom.evaluation",

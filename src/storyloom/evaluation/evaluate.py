@@ -4,17 +4,18 @@ import hashlib
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from storyloom.data import Data, EncodedStory, storybook
 from storyloom.data.sources import read_stories
 from storyloom.data.textfile import join_stories
-from storyloom.errors import ConfigError, DataError
+from storyloom.errors import ConfigError, DataError, RunError
 from storyloom.evaluation.likelihood import Likelihood, as_dict, measure_likelihood, ratio_stderr
 from storyloom.runtime import Run
+from storyloom.runtime.paths import named_path
 
 
 def evaluate(
@@ -23,6 +24,7 @@ def evaluate(
     data: str | os.PathLike[str] | Data | None = None,
     text: str | os.PathLike[str] | None = None,
     checkpoint: str = "best",
+    device: str | torch.device | None = None,
 ) -> dict[str, Any]:
     """Measure a trained run on validation stories.
 
@@ -31,6 +33,7 @@ def evaluate(
         data: a data folder whose validation stories are taken; by default the one the run was trained on.
         text: a file of stories instead, or a folder of such, read as `prepare` reads them.
         checkpoint: `best` or `last`.
+        device: `cpu`, `cuda`, `cuda:1` or `mps`; None or `auto`: CUDA if there is one, else mps, else the CPU.
 
     Returns:
         `nats_per_token`, `perplexity`, `bits_per_byte`, `bits_per_byte_stderr` (over stories), `tokens`, `bytes`,
@@ -42,14 +45,17 @@ def evaluate(
     Raises:
         DataError: the data is missing, or was made with another tokenizer.
         RunError: the run is missing or damaged.
+        ConfigError: `data` and `text` are both named, or there is no such checkpoint or device.
+
+    A path that is empty or no path is refused as what it would be missing for: a `RunError` or a `DataError`.
     """
-    opened = run if isinstance(run, Run) else Run(run)
+    opened = run if isinstance(run, Run) else Run(named_path("run", run, RunError))
     if data is not None and text is not None:
-        raise ConfigError("--data and --text contradict each other: name one of them")
+        raise ConfigError("data and text contradict each other: name one of them")
     tokenizer = opened.tokenizer
     altered, grammar = 0, None
     if text is not None:
-        texts = read_stories(Path(text))
+        texts = read_stories(named_path("text", text, DataError))
         stories = [
             EncodedStory(story, np.array(ids, np.int64))
             for story, ids in zip(texts, tokenizer.encode_all(texts), strict=True)
@@ -60,7 +66,7 @@ def evaluate(
         altered = found.manifest.get("corpus", {}).get("validation_altered", 0)
         grammar = found.manifest.get("storybook")
     why = why_not_comparable(sum(bool(tokenizer.unknown_characters(story.text)) for story in stories), altered)
-    likelihood = measure_likelihood(opened.load_model(checkpoint), stories, tokenizer.eot)
+    likelihood = measure_likelihood(opened.load_model(checkpoint, device), stories, tokenizer.eot)
     return {
         **as_dict(likelihood),
         "comparable": why is None,
@@ -108,7 +114,7 @@ def _open_data(run: Run, data: str | os.PathLike[str] | Data | None) -> Data:
         if not folder.exists():
             raise DataError(f"the data this run was trained on is no longer at {folder}: name it with --data or --text")
         data = folder
-    opened = data if isinstance(data, Data) else Data(data)
+    opened = data if isinstance(data, Data) else Data(named_path("data", data, DataError))
     if opened.tokenizer.fingerprint != run.tokenizer.fingerprint:
         raise DataError(
             f"{opened.path} was prepared with another tokenizer than {run.path}: give its stories with --text instead"

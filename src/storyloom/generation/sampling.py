@@ -1,9 +1,10 @@
-"""Pure functions from logits to the next token, and the named strategies made of them.
+"""Pure functions from logits to the next token (processors and a draw), and the named strategies made of them.
 
 Legend: n rows (one a story), V vocabulary. Nothing here holds state: chance comes in as uniform numbers.
 """
 
 import math
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +13,20 @@ import torch
 from torch import Tensor
 
 from storyloom.errors import ConfigError, nearest
+from storyloom.generation.arguments import real_number, whole_number
 
 PRESELECTED = 1024  # tokens that nearly always reach p; to sort a large vocabulary takes longer than the model's step
+
+
+def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
+    """The logits over the temperature, shifted so that the largest of each row is 0: (n, V) to float64 (n, V).
+
+    Without the shift a tiny temperature would make the largest infinite.
+
+    >>> apply_temperature(torch.tensor([[1.0, 3.0, 2.0]]), 0.5)
+    tensor([[-4.,  0., -2.]], dtype=torch.float64)
+    """
+    return (logits - logits.amax(dim=-1, keepdim=True)).double() / temperature
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -98,9 +111,22 @@ def pick(logits: Tensor, uniforms: Tensor) -> Tensor:
     return torch.searchsorted(cumulative, target, right=True).squeeze(-1)
 
 
+# What each option of a strategy that draws does to the logits, (n, V) to (n, V), in the order in which they are applied.
+# The repetition penalty, which also needs the tokens that were seen, comes before them. Any of them combine.
+PROCESSORS: dict[str, Callable[[Tensor, Any], Tensor]] = {
+    "temperature": apply_temperature,
+    "top_k": keep_top_k,
+    "top_p": keep_top_p,
+    "min_p": keep_min_p,
+}
+
+
 @dataclass(frozen=True)
 class Strategy:
     """How the next token is chosen; with beams, how whole stories are.
+
+    A strategy that draws is a list of processors and then a draw: repetition penalty, temperature, top-k, top-p, min-p,
+    each where its option is set. A probability that top-p or min-p compares is what the processors before have left.
 
     >>> Strategy("top-k", top_k=1).choose(torch.tensor([[1.0, 3.0, 2.0]]), torch.tensor([0.9]))
     tensor([1])
@@ -125,12 +151,40 @@ class Strategy:
     def __post_init__(self) -> None:
         for option, (is_possible, limit) in _LIMITS.items():
             value = getattr(self, option)
-            if value is not None and not is_possible(value):
-                raise ConfigError(f"{option} = {value:g} must be {limit}")
+            if value is None:
+                continue
+            number = whole_number(option, value) if option in _WHOLE else real_number(option, value)
+            if not is_possible(number):
+                raise ConfigError(f"{option} = {number:g} must be {limit}")
+            object.__setattr__(self, option, number)  # a plain number, whatever kind of number was given
         if (self.name == "beam") != (self.beams is not None):
             raise ConfigError(
                 f"a Strategy {self.name!r} with beams = {self.beams}: the strategy beam needs them, and no other takes "
                 "them; make_strategy fills in what is left out"
+            )
+        for option in PROCESSORS:
+            if getattr(self, option) is not None:
+                self.check_takes(option, getattr(self, option))
+
+    @property
+    def options(self) -> list[str]:
+        """The names of the options that it takes, those of all processors where it draws by them.
+
+        A class with a `choose` of its own takes the options that it sets itself.
+        """
+        taken = {option for option, value in vars(self).items() if value is not None} - {"name"}
+        if self.is_greedy or self.beams is not None:
+            taken -= PROCESSORS.keys()
+        elif type(self).choose is Strategy.choose:
+            taken |= PROCESSORS.keys()
+        return [option for option in vars(self) if option in taken]
+
+    def check_takes(self, option: str, value: Any) -> None:
+        """Raises `ConfigError` where an option contradicts the strategy."""
+        if option not in self.options:
+            raise ConfigError(
+                f"{option} = {value} contradicts the strategy {self.name}, which takes {', '.join(self.options)}: "
+                "leave it out, or choose another strategy"
             )
 
     @property
@@ -158,15 +212,10 @@ class Strategy:
         logits = self.penalise(logits, seen)
         if self.is_greedy:
             return logits.argmax(dim=-1)
-        if self.temperature is not None:
-            # The largest becomes 0, which no temperature can turn into infinity.
-            logits = (logits - logits.amax(dim=-1, keepdim=True)).double() / self.temperature
-        if self.top_k is not None:
-            logits = keep_top_k(logits, self.top_k)
-        if self.top_p is not None:
-            logits = keep_top_p(logits, self.top_p)
-        if self.min_p is not None:
-            logits = keep_min_p(logits, self.min_p)
+        for option, process in PROCESSORS.items():
+            value = getattr(self, option)
+            if value is not None:
+                logits = process(logits, value)
         return pick(logits, uniforms)
 
     def penalise(self, logits: Tensor, seen: Tensor | None) -> Tensor:
@@ -177,6 +226,7 @@ class Strategy:
         return penalise_repetition(logits, seen, self.repetition_penalty)
 
 
+_WHOLE = ("top_k", "beams")  # the options that count something
 # What each option may be, and how to say so.
 _LIMITS: Mapping[str, tuple[Callable[[float], bool], str]] = {
     "temperature": (
@@ -191,7 +241,7 @@ _LIMITS: Mapping[str, tuple[Callable[[float], bool], str]] = {
     "repetition_penalty": (lambda value: 0 < value < math.inf, "above 0 and finite; 1 is none"),
 }
 
-# Each strategy with its defaults; options that a strategy leaves at None contradict it.
+# Shortcuts for common lists of processors: each strategy with its defaults.
 STRATEGIES: dict[str, Strategy] = {
     "greedy": Strategy("greedy"),
     "multinomial": Strategy("multinomial"),
@@ -202,15 +252,18 @@ STRATEGIES: dict[str, Strategy] = {
     "beam": Strategy("beam", beams=4, length_penalty=1.0),
 }
 _DEFAULT = "top-p"
-# The strategy that is meant where one of these options stands alone.
-_MEANT = {"top_k": "top-k", "min_p": "min-p", "beams": "beam", "length_penalty": "beam"}
+_FILTERS = {"top_k": "top-k", "top_p": "top-p", "min_p": "min-p"}  # each alone means its strategy
 
 
 def make_strategy(name: str | None = None, **options: Any) -> Strategy:
-    """A strategy by its name, with options in place of its defaults.
+    """A strategy by its name, with options added to its defaults or in their place.
+
+    Without a name `beams` or `length_penalty` mean `beam`, and one of `top_k`, `top_p` and `min_p` means its own
+    strategy. Several of those three are applied together, at temperature 0.8 unless one is given, and nothing else is.
+    Without any of these it is `top-p`.
 
     Args:
-        name: a key of `STRATEGIES`; None means the one that takes the options given, else `top-p`.
+        name: a key of `STRATEGIES`, or None.
         options: the fields of `Strategy`; None counts as not given.
 
     Raises:
@@ -218,21 +271,33 @@ def make_strategy(name: str | None = None, **options: Any) -> Strategy:
 
     >>> make_strategy(top_k=5) == Strategy("top-k", temperature=0.7, top_k=5)
     True
+    >>> make_strategy(top_k=5, top_p=0.9) == Strategy("top-k+top-p", temperature=0.8, top_k=5, top_p=0.9)
+    True
+    >>> make_strategy("top-k", top_p=0.9) == Strategy("top-k", temperature=0.7, top_k=50, top_p=0.9)
+    True
     """
     given = {option: value for option, value in options.items() if value is not None}
+    base = _base(name, given)
+    known = vars(base).keys() - {"name"}
+    for option, value in given.items():
+        if option not in known:
+            raise ConfigError(f"unknown option {option!r} of a strategy: {nearest(option, known)}")
+        base.check_takes(option, value)
+    return replace(base, **given)
+
+
+def _base(name: Any, given: Mapping[str, Any]) -> Strategy:
+    """The strategy that is named, or else meant by the options given."""
     if name is None:
-        name = next((meant for option, meant in _MEANT.items() if option in given), _DEFAULT)
+        filters = [meant for option, meant in _FILTERS.items() if option in given]
+        if given.keys() & {"beams", "length_penalty"}:
+            name = "beam"
+        elif len(filters) > 1:
+            return Strategy("+".join(filters), temperature=STRATEGIES[_DEFAULT].temperature)
+        else:
+            name = filters[0] if filters else _DEFAULT
+    if not isinstance(name, str):
+        raise ConfigError(f"strategy = {reprlib.repr(name)} must be a Strategy or its name: {', '.join(STRATEGIES)}")
     if name not in STRATEGIES:
         raise ConfigError(f"unknown strategy {name!r}: {nearest(name, STRATEGIES)}")
-    base = STRATEGIES[name]
-    defaults = {option: default for option, default in vars(base).items() if option != "name"}
-    for option, value in given.items():
-        if option not in defaults:
-            raise ConfigError(f"unknown option {option!r} of a strategy: {nearest(option, defaults)}")
-        if defaults[option] is None:
-            taken = [other for other, default in defaults.items() if default is not None]
-            raise ConfigError(
-                f"{option} = {value} contradicts the strategy {name}, which takes "
-                f"{', '.join(taken)}: leave it out, or choose another strategy"
-            )
-    return replace(base, **given)
+    return STRATEGIES[name]
