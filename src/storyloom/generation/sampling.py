@@ -111,7 +111,7 @@ def pick(logits: Tensor, uniforms: Tensor) -> Tensor:
     return torch.searchsorted(cumulative, target, right=True).squeeze(-1)
 
 
-# What each option of a strategy that draws does to the logits, (n, V) to (n, V), in the order in which they are applied.
+# What each option of a strategy that draws does to the logits, (n, V) to (n, V), in the order of their application.
 # The repetition penalty, which also needs the tokens that were seen, comes before them. Any of them combine.
 PROCESSORS: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "temperature": apply_temperature,
