@@ -19,6 +19,7 @@ from storyloom.errors import ConfigError
 
 if TYPE_CHECKING:
     from storyloom.evaluation import StrategyQuality
+    from storyloom.generation import StoryTeller, Strategy
 
 ALL = "all"
 # The figures of a comparison, and the heads of their columns.
@@ -88,25 +89,19 @@ def tell(
         "repetition_penalty": repetition_penalty,
     }
     given = {option: value for option, value in shaping.items() if value is not None}
-    extent = {"max_new_tokens": max_new_tokens, "seed": given_or_drawn_seed(seed)}
-    several = {"num_stories": num_stories, **extent}
     if strategy == ALL:
         _refuse_own_options(given)
     chosen = None if strategy == ALL else make_strategy(strategy, **given)
+    extent = {"max_new_tokens": max_new_tokens, "seed": given_or_drawn_seed(seed)}
     teller = storyloom.load(model, checkpoint, device)
     dropped = teller.prompt_tokens_dropped(prompt)
-    asked = {"prompt": prompt, "strategy": chosen.name if chosen else ALL, **given, **extent}
-    asked |= {"prompt_tokens_dropped": dropped}
+    several = {"num_stories": num_stories, **extent}
+    if as_json:
+        asked = {"prompt": prompt, "strategy": chosen.name if chosen else ALL, **given, **extent}
+        print_json({**asked, "prompt_tokens_dropped": dropped, **_told(teller, prompt, chosen, given, several)})
+        return
     if chosen is None:
-        compared = storyloom.compare_strategies(teller, prompt, **given, **several)
-        if as_json:
-            print_json({**asked, "strategies": [asdict(quality) for quality in compared]})
-        else:
-            _print_comparison(compared)
-    elif as_json:
-        stories = teller.generate_all(prompt, strategy=chosen, **several)
-        told = {"stories": [story.text for story in stories]}
-        print_json({**asked, **told, "finish_reasons": [story.finish_reason for story in stories]})
+        _print_comparison(storyloom.compare_strategies(teller, prompt, **given, **several))
     elif num_stories != 1:
         stories = teller.generate_all(prompt, strategy=chosen, **several)
         sys.stdout.write("\n\n".join(story.text for story in stories) + "\n")
@@ -114,9 +109,22 @@ def tell(
         _print_as_told(prompt, teller.stream(prompt, strategy=chosen, **extent))
     if dropped:
         _note(f"the prompt is longer than the model's block: its first {dropped} tokens are not used")
-    has_chance = chosen is None or chosen.most_stories is None
-    if seed is None and has_chance and not as_json:
+    if seed is None and (chosen is None or chosen.most_stories is None):  # else there was no chance in it
         _note(f"seed {extent['seed']}: --seed {extent['seed']} tells the same again")
+
+
+def _told(
+    teller: StoryTeller, prompt: str, strategy: Strategy | None, given: dict[str, Any], several: dict[str, Any]
+) -> dict[str, Any]:
+    """What the JSON object says of the stories; of every strategy's where None is named."""
+    if strategy is None:
+        compared = storyloom.compare_strategies(teller, prompt, **given, **several)
+        return {"strategies": [asdict(quality) for quality in compared]}
+    stories = teller.generate_all(prompt, strategy=strategy, **several)
+    return {
+        "stories": [story.text for story in stories],
+        "finish_reasons": [story.finish_reason for story in stories],
+    }
 
 
 def _note(text: str) -> None:

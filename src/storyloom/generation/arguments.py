@@ -38,7 +38,7 @@ def whole_number(name: str, value: Any, least: int | None = None) -> int:
 
 
 def real_number(name: str, value: Any) -> float:
-    """A `float` from any real number; one that is too large becomes infinite.
+    """A `float` from any real number, NumPy's included; one that is too large becomes infinite.
 
     Raises:
         ConfigError: it is of another type, bool and str included.
@@ -48,10 +48,11 @@ def real_number(name: str, value: Any) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ConfigError(f"{name} = {reprlib.repr(value)} must be a number")
+    number: Any = value  # Real promises no comparison
     try:
-        return float(value)
+        return float(number)
     except OverflowError:
-        return math.inf if value > 0 else -math.inf
+        return math.inf if number > 0 else -math.inf
 
 
 def given_or_drawn_seed(seed: Any) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from storyloom.errors import ConfigError
 from storyloom.generation.decoding import Decoding, Drawn, begin, telling, where_exact
-from storyloom.generation.sampling import Strategy
+from storyloom.generation.strategies import Strategy
 from storyloom.model import GPT
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from storyloom.generation.sampling import Strategy
+from storyloom.generation.strategies import Strategy
 from storyloom.model import GPT, KVCache
 from storyloom.runtime.forking import fork_safe
 

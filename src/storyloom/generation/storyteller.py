@@ -14,8 +14,8 @@ from storyloom.errors import ConfigError, PromptError, RunError
 from storyloom.generation.arguments import checked_prompt, given_or_drawn_seed, whole_number
 from storyloom.generation.beam import beam_search
 from storyloom.generation.decoding import Drawn, decode, first_window
-from storyloom.generation.sampling import Strategy, make_strategy
 from storyloom.generation.story import Story
+from storyloom.generation.strategies import Strategy, make_strategy
 from storyloom.model import GPT
 from storyloom.runtime import Run
 from storyloom.runtime.paths import named_path
