@@ -12,7 +12,7 @@ from itertools import chain
 
 from storyloom.errors import ConfigError
 from storyloom.generation import STRATEGIES, StoryTeller, Strategy, make_strategy
-from storyloom.generation.arguments import whole_number
+from storyloom.generation.arguments import given_or_drawn_seed, whole_number
 from storyloom.generation.storyteller import MAX_NEW_TOKENS
 
 WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -85,7 +85,7 @@ def compare_strategies(
     prompt: str = "",
     *,
     num_stories: int = 1,
-    seed: int = 0,
+    seed: int | None = 0,
     max_new_tokens: int = MAX_NEW_TOKENS,
     repetition_penalty: float = 1.0,
 ) -> list[StrategyQuality]:
@@ -95,8 +95,8 @@ def compare_strategies(
         teller: what `load` returns.
         prompt: the beginning; may be empty.
         num_stories: of each strategy; a greedy one tells 1, a beam search at most as many as it has beams.
-        seed: of all chance, the same for each strategy; unlike `tell` it is 0 where none is given, so that two calls
-            compare the same stories.
+        seed: of all chance, the same for each strategy; None draws one. Unlike `tell` it is 0 by default, so that two
+            calls compare the same stories.
         max_new_tokens: at most so many tokens a story.
         repetition_penalty: for all of them.
 
@@ -105,7 +105,7 @@ def compare_strategies(
     """
     if not isinstance(teller, StoryTeller):
         raise ConfigError(f"teller = {reprlib.repr(teller)} must be a StoryTeller: what `load` returns")
-    num_stories = whole_number("num_stories", num_stories, least=1)
+    num_stories, seed = whole_number("num_stories", num_stories, least=1), given_or_drawn_seed(seed)
     strategies = [make_strategy(name, repetition_penalty=repetition_penalty) for name in STRATEGIES]
     return [_try(teller, prompt, strategy, num_stories, max_new_tokens, seed) for strategy in strategies]
 

@@ -23,6 +23,7 @@ class Strategy:
     A strategy that draws is a list of processors and then a draw: repetition penalty, temperature, top-k, top-p, min-p,
     each where its option is set. A probability that top-p or min-p compares is what the processors before have left.
 
+    >>> import torch
     >>> Strategy("top-k", top_k=1).choose(torch.tensor([[1.0, 3.0, 2.0]]), torch.tensor([0.9]))
     tensor([1])
     """

@@ -14,7 +14,8 @@ def fork_safe() -> Iterator[None]:
     """Use one thread in a child that os.fork() made; the thread count is put back afterwards.
 
     A forked child has one thread, but the OpenMP library still counts on those of its parent: work for several of them
-    would wait for ever. A child that was spawned, and the process itself, are left alone.
+    would wait for ever. A child that was spawned, and the process itself, are left alone. A child that imports this
+    module only after the fork is not known as one: import storyloom before.
     """
     if os.getpid() == _IMPORTED_BY:
         yield
