@@ -57,6 +57,7 @@ ERRORS = [
     (None, {"temperature": "x"}, r"^temperature = 'x' must be a number$"),
     (None, {"temperature": True}, r"^temperature = True must be a number$"),
     (None, {"temperature": 10**400}, r"^temperature = inf must be above 0 and finite"),
+    (None, {"top_k": -(10**400)}, r"^top_k = -1000"),
     (None, {"top_k": 2.5}, r"^top_k = 2.5 must be a whole number$"),
     (None, {"top_k": "5"}, r"^top_k = '5' must be a whole number$"),
     (None, {"beams": True}, r"^beams = True must be a whole number$"),

@@ -43,28 +43,15 @@ def evaluate(
         `gap_bits_per_byte_stderr`.
 
     Raises:
-        DataError: the data is missing, or was made with another tokenizer.
-        RunError: the run is missing or damaged.
+        DataError: data or text is missing or not a path, or the data was made with another tokenizer.
+        RunError: the run is missing, damaged, or not a path. The empty string is not a path.
         ConfigError: `data` and `text` are both named, or there is no such checkpoint or device.
-
-    A path that is empty or no path is refused as what it would be missing for: a `RunError` or a `DataError`.
     """
     opened = run if isinstance(run, Run) else Run(named_path("run", run, RunError))
     if data is not None and text is not None:
         raise ConfigError("data and text contradict each other: name one of them")
+    stories, altered, grammar = _read_text(opened, text) if text is not None else _read_data(opened, data)
     tokenizer = opened.tokenizer
-    altered, grammar = 0, None
-    if text is not None:
-        texts = read_stories(named_path("text", text, DataError))
-        stories = [
-            EncodedStory(story, np.array(ids, np.int64))
-            for story, ids in zip(texts, tokenizer.encode_all(texts), strict=True)
-        ]
-    else:
-        found = _open_data(opened, data)
-        stories = found.val_stories()
-        altered = found.manifest.get("corpus", {}).get("validation_altered", 0)
-        grammar = found.manifest.get("storybook")
     why = why_not_comparable(sum(bool(tokenizer.unknown_characters(story.text)) for story in stories), altered)
     likelihood = measure_likelihood(opened.load_model(checkpoint, device), stories, tokenizer.eot)
     return {
@@ -106,6 +93,22 @@ def why_not_comparable(unknown: int, altered: int) -> str | None:
         f"cleaning changed or dropped {altered:,} of its stories": altered,
     }
     return ", and ".join(reason for reason, stories in reasons.items() if stories) or None
+
+
+# Stories, how many of them cleaning has changed or dropped, and the version of the grammar that told them, if any did.
+_Found = tuple[Sequence[EncodedStory], int, str | None]
+
+
+def _read_text(run: Run, text: str | os.PathLike[str]) -> _Found:
+    texts = read_stories(named_path("text", text, DataError))
+    encoded = zip(texts, run.tokenizer.encode_all(texts), strict=True)
+    return [EncodedStory(story, np.array(ids, np.int64)) for story, ids in encoded], 0, None
+
+
+def _read_data(run: Run, data: str | os.PathLike[str] | Data | None) -> _Found:
+    found = _open_data(run, data)
+    altered = found.manifest.get("corpus", {}).get("validation_altered", 0)
+    return found.val_stories(), altered, found.manifest.get("storybook")
 
 
 def _open_data(run: Run, data: str | os.PathLike[str] | Data | None) -> Data:

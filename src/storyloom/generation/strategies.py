@@ -51,7 +51,8 @@ class Strategy:
                 continue
             number = whole_number(option, value) if option in _WHOLE else real_number(option, value)
             if not is_possible(number):
-                raise ConfigError(f"{option} = {number:g} must be {limit}")
+                shown = f"{number:g}" if isinstance(number, float) else number
+                raise ConfigError(f"{option} = {shown} must be {limit}")
             object.__setattr__(self, option, number)  # a plain number, whatever kind of number was given
         if (self.name == "beam") != (self.beams is not None):
             raise ConfigError(
