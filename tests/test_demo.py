@@ -16,8 +16,8 @@ SMALL = ["train.max_steps=5", "model.n_layer=1", "model.n_embd=32", "model.block
 class Brief(StoryTeller):
     """Tells the beginnings of stories only."""
 
-    def stream(self, prompt="", **options):
-        return super().stream(prompt, **{**options, "max_new_tokens": 13})
+    def steps(self, prompt="", **options):
+        return super().steps(prompt, **{**options, "max_new_tokens": 13})
 
 
 class Fixed:

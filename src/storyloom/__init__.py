@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from storyloom.benchmarking import bench_train
     from storyloom.data import prepare
     from storyloom.evaluation import compare_strategies, evaluate
-    from storyloom.generation import load
+    from storyloom.generation import Story, load
     from storyloom.reporting import compare_runs, plot_losses, write_report
     from storyloom.runtime import info
-    from storyloom.training import train
+    from storyloom.training import dry_run, train
 
 __all__ = [
+    "Story",
     "bench_train",
     "compare_runs",
     "compare_strategies",
+    "dry_run",
     "evaluate",
     "info",
     "load",
@@ -38,7 +40,9 @@ _HOMES = {
     "bench_train": "storyloom.benchmarking",
     "info": "storyloom.runtime",
     "prepare": "storyloom.data",
+    "dry_run": "storyloom.training",
     "train": "storyloom.training",
+    "Story": "storyloom.generation",
     "load": "storyloom.generation",
     "compare_strategies": "storyloom.evaluation",
     "evaluate": "storyloom.evaluation",

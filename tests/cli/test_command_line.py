@@ -14,12 +14,12 @@ from storyloom.errors import RunError
 
 OPTIONS = {
     "demo": "--minutes --out",
-    "tell": "PROMPT --model --checkpoint --strategy --temperature --top-k --top-p --min-p --beams --length-penalty "
-    "--repetition-penalty --max-new-tokens --num-stories --seed --json",
+    "tell": "PROMPT --model --checkpoint --device --strategy --temperature --top-k --top-p --min-p --beams "
+    "--length-penalty --repetition-penalty --max-new-tokens --num-stories --seed --json",
     "prepare": "SOURCE --out --preset --tokenizer --vocab-size --val --val-fraction --limit-mb --column --clean "
     "--strict-characters --workers",
     "train": "--data --out --preset --config --set --minutes --init --resume",
-    "evaluate": "RUN --data --text --checkpoint --json",
+    "evaluate": "RUN --data --text --checkpoint --device --json",
     "presets": "NAME --settings",
     "info": "--json",
     "bench": "train",

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -78,6 +79,8 @@ def test_the_other_checkpoint_helps(command, copied):
         {},
         {"strategy": "greedy"},
         {"top_k": 7, "temperature": 1.3, "seed": 11},
+        {"top_k": 50, "top_p": 0.95, "min_p": 0.05, "temperature": 0.7, "repetition_penalty": 1.2},
+        {"strategy": "top-k", "top_p": 0.5, "device": "cpu"},
         {"min_p": 0.3, "repetition_penalty": 1.7},
         {"beams": 3, "length_penalty": 0.3},
         {"strategy": "beam"},
@@ -85,21 +88,23 @@ def test_the_other_checkpoint_helps(command, copied):
     ],
 )
 def test_it_tells_what_the_api_tells(command, workspace, options):
+    options = {"seed": 3, **options}
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
     outcome = command("tell", "In year", "--model", "R", "--max-new-tokens", "43", *words)
-    checkpoint = options.get("checkpoint", "best")
-    asked = {name: value for name, value in options.items() if name != "checkpoint"}
-    story = storyloom.load(workspace / "R", checkpoint).tell("In year", max_new_tokens=43, **asked)
+    checkpoint = options.pop("checkpoint", "best")
+    teller = storyloom.load(workspace / "R", checkpoint, options.pop("device", None))
+    story = teller.tell("In year", max_new_tokens=43, **options)
     assert outcome == (0, story + "\n", "")
 
 
 def test_json_is_one_object_and_nothing_else(command, workspace):
     words = ["--num-stories", "3", "--max-new-tokens", "13", "--seed", "5", "--json"]
     outcome = command("tell", "Ein Häs", "--model", "R", *words)
-    stories = storyloom.load(workspace / "R").tell_all("Ein Häs", num_stories=3, max_new_tokens=13, seed=5)
+    stories = storyloom.load(workspace / "R").generate_all("Ein Häs", num_stories=3, max_new_tokens=13, seed=5)
     assert (outcome.status, outcome.err, outcome.out.count("\n")) == (0, "", 1)
     told = json.loads(outcome.out)
-    assert told["stories"] == stories
+    assert told["stories"] == [story.text for story in stories]
+    assert told["finish_reasons"] == [story.finish_reason for story in stories]
     assert (told["prompt"], told["seed"], told["max_new_tokens"]) == ("Ein Häs", 5, 13)
     assert "Häs" in outcome.out
 
@@ -109,14 +114,59 @@ def test_json_is_one_object_and_nothing_else(command, workspace):
     [
         ([], {"strategy": "top-p"}),
         (["--top-k", "7"], {"strategy": "top-k", "top_k": 7}),
+        (["--top-k", "7", "--top-p", "0.5"], {"strategy": "top-k+top-p", "top_k": 7, "top_p": 0.5}),
         (["--beams", "3", "--repetition-penalty", "1.5"], {"strategy": "beam", "beams": 3, "repetition_penalty": 1.5}),
     ],
 )
 def test_json_names_the_strategy_that_was_used_and_what_was_given(command, words, expected):
     """It named no strategy where none was given, and printed null for every option left out."""
-    told = json.loads(command("tell", "Once", "--model", "R", "--json", "--max-new-tokens", "3", *words).out)
-    assert len(told.pop("stories")) == 1
-    assert told == {"prompt": "Once", **expected, "max_new_tokens": 3, "seed": 0}
+    words = ["--json", "--max-new-tokens", "1", "--seed", "0", *words]
+    told = json.loads(command("tell", "Once", "--model", "R", *words).out)
+    assert len(told.pop("stories")) == len(told.pop("finish_reasons")) == 1
+    assert told == {"prompt": "Once", **expected, "max_new_tokens": 1, "seed": 0, "prompt_tokens_dropped": 0}
+
+
+NOTE = re.compile(r"note: seed (\d+): --seed \1 tells the same again\n")
+
+
+@pytest.mark.parametrize("words", [[], ["--num-stories", "2"], ["--strategy", "all"]], ids=["one", "two", "all"])
+def test_the_seed_that_was_drawn_is_printed_and_tells_the_same_again(command, words):
+    """Two calls told the same story, and a program that told another each time would have kept it to itself."""
+    words = ["tell", "In", "--model", "R", "--max-new-tokens", "13", *words]
+    one, other = command(*words), command(*words)
+    assert one.status == 0
+    assert one.out != other.out
+    (seed,) = NOTE.fullmatch(one.err).groups()
+    assert command(*words, "--seed", seed) == (0, one.out, "")
+
+
+def test_the_seed_that_was_drawn_is_in_the_json(command):
+    words = ["tell", "In", "--model", "R", "--json"]
+    one, other = command(*words), command(*words)
+    assert (one.status, one.err, other.err) == (0, "", "")
+    told, again = json.loads(one.out), json.loads(other.out)
+    assert told["seed"] != again["seed"]
+    assert told["stories"] != again["stories"]
+    assert command(*words, "--seed", told["seed"]).out == one.out
+
+
+@pytest.mark.parametrize("strategy", ["greedy", "beam"])
+def test_where_there_is_no_chance_there_is_no_seed_to_name(command, strategy):
+    outcome = command("tell", "In", "--model", "R", "--max-new-tokens", "3", "--strategy", strategy)
+    assert (outcome.status, outcome.err) == (0, "")
+
+
+@pytest.mark.parametrize("words", [[], ["--num-stories", "2"]], ids=["one", "two"])
+def test_a_prompt_that_is_cut_is_said_to_be(command, words):
+    """Of 41 characters in a block of 37 tokens the last 18 are used; it was not said."""
+    prompt = "In year 9 a cat met 81 dogs and sat down."
+    words = ["tell", prompt, "--model", "R-char", "--max-new-tokens", "3", "--seed", "1", *words]
+    outcome = command(*words)
+    note = "note: the prompt is longer than the model's block: its first 23 tokens are not used\n"
+    assert (outcome.status, outcome.err) == (0, note)
+    assert outcome.out.startswith(prompt)
+    assert json.loads(command(*words, "--json").out)["prompt_tokens_dropped"] == 23
+    assert command(*words[:1], prompt[:36], *words[2:]).err == ""
 
 
 def test_pieces_are_printed_as_they_come(command, monkeypatch, capsys):
@@ -129,7 +179,7 @@ def test_pieces_are_printed_as_they_come(command, monkeypatch, capsys):
             printed.append(capsys.readouterr().out)
 
     monkeypatch.setattr(storyloom.generation.StoryTeller, "stream", pretend)
-    assert command("tell", "Once", "--model", "R") == (0, "\n", "")
+    assert command("tell", "Once", "--model", "R", "--seed", "1") == (0, "\n", "")
     assert printed == ["Once upon", " a", ""]
 
 
@@ -158,16 +208,18 @@ def test_all_strategies_side_by_side(command, workspace, monkeypatch):
 
 
 def test_all_strategies_as_json(command, workspace):
-    outcome = command("tell", "In", "--model", "R", "--strategy", "all", "--json", "--max-new-tokens", "2")
+    words = ["--strategy", "all", "--json", "--max-new-tokens", "1", "--seed", "0"]
+    outcome = command("tell", "In", "--model", "R", *words)
     assert (outcome.status, outcome.err, outcome.out.count("\n")) == (0, "", 1)
     told = json.loads(outcome.out, parse_constant=pytest.fail)
     rows = told.pop("strategies")
-    assert told == {"prompt": "In", "strategy": "all", "max_new_tokens": 2, "seed": 0}
-    compared = storyloom.compare_strategies(storyloom.load(workspace / "R"), "In", max_new_tokens=2)
+    asked = {"prompt": "In", "strategy": "all", "max_new_tokens": 1, "seed": 0}
+    assert told == {**asked, "prompt_tokens_dropped": 0}
+    compared = storyloom.compare_strategies(storyloom.load(workspace / "R"), "In", max_new_tokens=1)
     for row, quality in zip(rows, compared, strict=True):
         expected = {**vars(quality), "stories": list(quality.stories)}
         assert row == {name: None if value != value else value for name, value in expected.items()}
-        assert row["repetition"] is None  # two tokens are never four words
+        assert row["repetition"] is None  # one token is never four words
 
 
 def test_what_there_is_too_little_text_for_is_a_dash(command):
@@ -176,8 +228,9 @@ def test_what_there_is_too_little_text_for_is_a_dash(command):
 
 
 def test_several_stories_stand_apart(command, workspace):
-    outcome = command("tell", "a", "--model", "R-char", "--num-stories", "3", "--max-new-tokens", "17")
-    stories = storyloom.load(workspace / "R-char").tell_all("a", num_stories=3, max_new_tokens=17)
+    words = ["--num-stories", "3", "--max-new-tokens", "17", "--seed", "5"]
+    outcome = command("tell", "a", "--model", "R-char", *words)
+    stories = storyloom.load(workspace / "R-char").tell_all("a", num_stories=3, max_new_tokens=17, seed=5)
     assert outcome == (0, "\n\n".join(stories) + "\n", "")
 
 
@@ -189,7 +242,7 @@ def test_brackets_are_text(command):
 
 def test_a_console_with_another_code_page_gets_utf8(workspace):
     prompt = "Ein Häschen — \U0001f407"
-    words = [*PROGRAM, "tell", prompt, "--model", "R", "--max-new-tokens", "3"]
+    words = [*PROGRAM, "tell", prompt, "--model", "R", "--max-new-tokens", "3", "--seed", "1"]
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
     done = subprocess.run(words, cwd=workspace, env=environment, capture_output=True, check=True)
     assert done.stdout.startswith(prompt.encode())

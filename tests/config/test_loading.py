@@ -62,6 +62,7 @@ OTHERWISE = {
         "optimizer": "adam",
         "weight_decay": 0.29,
         "grad_clip": 0.31,
+        "device": "cuda:1",
         "precision": "bf16",
         "compile": True,
         "threads": 2,

@@ -68,6 +68,15 @@ def test_a_number_that_may_be_a_word_too():
     assert "grad_accum_steps = 0 must be at least 1, or auto" in complaint(TrainConfig, grad_accum_steps=0)
 
 
+def test_a_device_is_a_name_of_one():
+    """Whether the machine has it is asked when it is used: a run's settings can be read anywhere."""
+    names = ["auto", "cpu", "cuda", "cuda:0", "cuda:17", "mps"]
+    assert [TrainConfig(device=name).device for name in names] == names
+    for name in ("gpu", "cuda:", "cuda:01", "cuda:x", "mps:0", "", "cpu "):
+        assert f"device = {name!r} is not a device: give auto, cpu, cuda" in complaint(TrainConfig, device=name)
+    assert complaint(TrainConfig, device=3).startswith("train.device = 3: input should be a valid string")
+
+
 def test_a_choice_offers_the_nearest():
     message = complaint(ModelConfig, norm="layer_norm")
     assert message.startswith("model.norm = 'layer_norm' is not one of its choices: did you mean 'layernorm'?")

@@ -2,16 +2,19 @@
 
 import hashlib
 import math
+import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import storyloom
 from storyloom.config import Config, ModelConfig, save_config
 from storyloom.data import Data, EncodedStory, prepare, storybook
 from storyloom.data.sources import read_stories
-from storyloom.errors import CheckpointError, ConfigError, DataError
+from storyloom.errors import CheckpointError, ConfigError, DataError, RunError
 from storyloom.evaluation import Likelihood, evaluate
 from storyloom.evaluation.evaluate import compare_with_limit
 from storyloom.model import GPT
@@ -129,7 +132,7 @@ def test_cleaned_validation_stories_are_not_comparable(tmp_path: Path) -> None:
 
 
 def test_contradicting_and_missing_texts_are_named(run: Run, data: Data, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--data and --text contradict each other"):
+    with pytest.raises(ConfigError, match=r"^data and text contradict each other"):
         evaluate(run, data=data, text=tmp_path / "stories.txt")
     with pytest.raises(DataError, match="holds no story"):
         evaluate(run, text=write_stories(tmp_path / "empty.txt", ["  \n"]))
@@ -156,6 +159,62 @@ def test_an_altered_checkpoint_is_refused(run: Run) -> None:
     weights.write_bytes(content)
     with pytest.raises(CheckpointError, match="damaged"):
         evaluate(run)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"text": ""}, DataError, r'^text = "" is empty: name a path'),
+        ({"text": b"x"}, DataError, r"^text = b'x' must be a path"),
+        ({"text": 3}, DataError, r"^text = 3 must be a path"),
+        ({"data": ""}, DataError, r'^data = "" is empty: name a path'),
+        ({"data": 3}, DataError, r"^data = 3 must be a path"),
+        ({"checkpoint": 3}, ConfigError, "^unknown checkpoint 3: known are best, last"),
+        ({"device": "gpu"}, ConfigError, "^device = 'gpu' is not a device: give auto, cpu, cuda, "),
+    ],
+)
+def test_what_is_no_path_is_refused(
+    run: Run, options: dict[str, Any], error: type[Exception], message: str, tmp_path: Path, monkeypatch
+) -> None:
+    """The empty path was the working directory, all of whose texts were evaluated."""
+    monkeypatch.chdir(write_stories(tmp_path / "stories.txt", STORIES).parent)
+    with pytest.raises(error, match=message):
+        evaluate(run, **options)
+
+
+@pytest.mark.parametrize("run", [None, 3, b"R", "", []])
+def test_what_is_no_run_is_refused(run: Any) -> None:
+    """It ended in a TypeError, or was the working directory."""
+    with pytest.raises(RunError, match=r"^run = "):
+        evaluate(run)
+
+
+def test_calls_leave_the_process_as_they_found_it(run: Run, tmp_path: Path) -> None:
+    """Random generators, thread count, modes, working directory; also where the model is in training."""
+    torch.set_num_threads(3)  # a number that nothing else would choose
+
+    def state() -> list[Any]:
+        generators = [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]
+        modes = [torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_default_dtype()]
+        return [*generators, *modes, torch.get_num_threads(), Path.cwd()]
+
+    before = state()
+    try:
+        teller = storyloom.load(run.path)
+        assert state() == before
+        teller.model.train()
+        for strategy in ("top-p", "beam", "greedy"):
+            teller.tell("A fox", strategy=strategy, max_new_tokens=29)
+            teller.generate_all("A", num_stories=1, strategy=strategy, max_new_tokens=5)
+            next(teller.stream("A", strategy=strategy, max_new_tokens=5))
+            assert state() == before
+        storyloom.compare_strategies(teller, max_new_tokens=5)
+        assert all(module.training for module in teller.model.modules())
+        evaluate(run)
+        evaluate(run, text=tmp_path / "stories.txt", checkpoint="last", device="cpu")
+        assert state() == before
+    finally:
+        torch.set_num_threads(1)
 
 
 def storybook_stories(count: int) -> list[storybook.Story]:

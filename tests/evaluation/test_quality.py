@@ -78,8 +78,9 @@ def told_ids(teller: StoryTeller, prompt: str, quality: StrategyQuality, **optio
     """The tokens of each story, without its prompt and its end: not all of them can be seen in the text."""
     stories: list[list[int]] = [[] for _ in quality.stories]
     steps = teller.steps(prompt, num_stories=len(stories), strategy=quality.strategy, **options)
-    for story, token in itertools.chain.from_iterable(steps):
-        stories[story].append(token)
+    for story, token, _ in itertools.chain.from_iterable(steps):
+        if token != teller.tokenizer.eot:
+            stories[story].append(token)
     assert [prompt + teller.tokenizer.decode(story) for story in stories] == list(quality.stories)
     return stories
 
@@ -159,6 +160,8 @@ def test_a_compared_model_is_left_as_it_was() -> None:
     ("options", "error", "message"),
     [
         ({"num_stories": 0}, ConfigError, "num_stories = 0 must be at least 1"),
+        ({"num_stories": "3"}, ConfigError, "num_stories = '3' must be a whole number"),
+        ({"seed": 1.5}, ConfigError, "seed = 1.5 must be a whole number"),
         ({"max_new_tokens": 0}, ConfigError, "max_new_tokens = 0 must be at least 1"),
         ({"repetition_penalty": 0.0}, ConfigError, "repetition_penalty = 0 must be above 0"),
         ({"prompt": "ß"}, PromptError, "never seen: 'ß'"),
@@ -167,3 +170,15 @@ def test_a_compared_model_is_left_as_it_was() -> None:
 def test_mistakes_are_named(options: dict[str, object], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         compare_strategies(make_teller(), **options)
+
+
+def test_what_is_no_teller_is_refused() -> None:
+    """It ended in an AttributeError."""
+    with pytest.raises(ConfigError, match="teller = 'R' must be a StoryTeller: what `load` returns"):
+        compare_strategies("R")  # pyright: ignore[reportArgumentType]
+
+
+def test_two_comparisons_without_a_seed_are_the_same() -> None:
+    """Unlike `tell`: reports and notebooks count on it."""
+    one, other = (compare_strategies(make_teller(), "Once", max_new_tokens=13) for _ in range(2))
+    assert one == other == compare_strategies(make_teller(), "Once", max_new_tokens=13, seed=0)

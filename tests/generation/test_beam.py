@@ -148,7 +148,10 @@ def test_one_beam_is_greedy(block: int, seed: int, penalty: float, make_model: C
     options = {"eot": 52, "max_new_tokens": 41, "num_stories": 1, "seed": 0}
     greedy = decode(model, [52, 3, 5], make_strategy("greedy", repetition_penalty=penalty), **options)
     one = beam_search(model, [52, 3, 5], make_strategy(beams=1, repetition_penalty=penalty), **options)
-    assert list(itertools.chain.from_iterable(one)) == list(itertools.chain.from_iterable(greedy))
+    found, expected = (list(itertools.chain.from_iterable(steps)) for steps in (one, greedy))
+    assert [drawn[:2] for drawn in found] == [drawn[:2] for drawn in expected]
+    own = [drawn.log_probability for drawn in expected]  # whatever the penalty
+    assert [drawn.log_probability for drawn in found] == pytest.approx(own, abs=1e-9)
 
 
 @torch.no_grad()
@@ -167,12 +170,14 @@ def test_scores_equal_full_forwards_over_the_windows(
     assert max(len(story.tokens) for story in found) > block
     for story in found:
         told = story.tokens if len(story.tokens) == most else [*story.tokens, 10]
-        ids, first, nats = prompt, 0 if len(prompt) <= block else len(prompt) - half, 0.0
+        ids, first, nats, own = prompt, 0 if len(prompt) <= block else len(prompt) - half, 0.0, []
         for token in told:
             first = len(ids) - half if len(ids) - first > block else first
             nats += log_probabilities(model, ids, ids[first:], penalty, 10)[token]
+            own.append(log_probabilities(model, ids, ids[first:], 1.0, 10)[token])
             ids = [*ids, token]
         assert story.log_probability == pytest.approx(nats)
+        assert story.log_probabilities == pytest.approx(own)  # the model's own, whatever the penalty
         assert story.score == pytest.approx(nats / len(told))
 
 
@@ -182,8 +187,8 @@ def test_the_best_are_told_one_a_step_whatever_the_seed(make_model: Callable) ->
     assert [story.score for story in found] == sorted([story.score for story in found], reverse=True)
     for seed in (0, 7):
         steps = beam_search(model, [10, 3], strategy, eot=10, max_new_tokens=13, num_stories=3, seed=seed)
-        expected = [[(number, token) for token in story.tokens] for number, story in enumerate(found[:3])]
-        assert list(steps) == expected
+        given = [[(drawn.story, drawn.token) for drawn in step if drawn.token != 10] for step in steps]
+        assert given == [[(number, token) for token in story.tokens] for number, story in enumerate(found[:3])]
 
 
 def test_dropout_is_off_and_the_mode_comes_back(make_model: Callable) -> None:
@@ -192,7 +197,7 @@ def test_dropout_is_off_and_the_mode_comes_back(make_model: Callable) -> None:
     expected = find_stories(model, [52, 3], strategy, eot=52, max_new_tokens=13)
     model.train()
     steps = beam_search(model, [52, 3], strategy, eot=52, max_new_tokens=13, num_stories=3)
-    assert [token for _, token in next(steps)] == expected[0].tokens
+    assert [drawn.token for drawn in next(steps) if drawn.token != 52] == expected[0].tokens
     assert not torch.is_inference_mode_enabled()
     assert all(module.training for module in model.modules())
 

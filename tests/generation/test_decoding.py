@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from storyloom.generation import Strategy, make_strategy
-from storyloom.generation.decoding import Decoding, decode, telling
+from storyloom.generation.decoding import Decoding, Drawn, decode, first_window, telling
 from storyloom.model import GPT
 
 POSITIONS = pytest.mark.parametrize("position", ["learned", "sinusoidal", "rope"])
@@ -19,16 +19,18 @@ def draw_ids(rows: int, length: int) -> torch.Tensor:
     return torch.randint(EOT, (rows, length), generator=torch.Generator().manual_seed(7))
 
 
-def start(model: GPT, **changes: object) -> Iterator[list[tuple[int, int]]]:
+def start(model: GPT, **changes: object) -> Iterator[list[Drawn]]:
     """Tell on from three tokens by plain chance."""
     options = {"eot": EOT, "max_new_tokens": 31, "num_stories": 1, "seed": 5, **changes}
     return decode(model, [EOT, 3, 5], make_strategy("multinomial"), **options)
 
 
-def stories_of(steps: Iterator[list[tuple[int, int]]], count: int) -> list[list[int]]:
+def stories_of(steps: Iterator[list[Drawn]], count: int, eot: int = EOT) -> list[list[int]]:
+    """The tokens of each story, without its end-of-text."""
     stories: list[list[int]] = [[] for _ in range(count)]
-    for story, token in itertools.chain.from_iterable(steps):
-        stories[story].append(token)
+    for drawn in itertools.chain.from_iterable(steps):
+        if drawn.token != eot:
+            stories[drawn.story].append(drawn.token)
     return stories
 
 
@@ -118,7 +120,7 @@ def test_stories_begin_as_often_as_the_exact_probabilities_say(make_model: Calla
     model, eot, count = make_model(vocab_size=7, block_size=23), 6, 5003
     strategy = make_strategy("multinomial", repetition_penalty=2.3)
     steps = decode(model, [eot, 0, 4], strategy, eot=eot, max_new_tokens=1, num_stories=count, seed=11)
-    told = stories_of(steps, count)
+    told = stories_of(steps, count, eot)
     counts = [sum(story == [token] for story in told) for token in range(6)] + [told.count([])]
 
     def statistic(seen: set[int]) -> float:
@@ -191,14 +193,16 @@ def test_a_story_does_not_depend_on_how_many_are_told(block: int, make_model: Ca
 
 
 def test_a_story_ends_before_its_end_of_text(make_model: Callable) -> None:
-    """Nothing follows, the token itself is not given out, and the other stories go on."""
+    """The token itself is the last one that is given out, and the other stories go on."""
     model = make_model(vocab_size=53, block_size=23)
-    endless = stories_of(start(model, num_stories=7, eot=-1), 7)
+    endless = stories_of(start(model, num_stories=7, eot=-1), 7, -1)
     assert all(len(story) == 31 for story in endless)
     ends = endless[2][4]  # call the token that story 2 has at place 4 the end of text
     expected = [list(itertools.takewhile(lambda token: token != ends, story)) for story in endless]
     assert len({len(story) for story in expected}) > 1
-    assert stories_of(start(model, num_stories=7, eot=ends), 7) == expected
+    assert stories_of(start(model, num_stories=7, eot=ends), 7, ends) == expected
+    given = stories_of(start(model, num_stories=7, eot=ends), 7, -1)
+    assert given == [story if len(story) == 31 else [*story, ends] for story in expected]
 
 
 def test_telling_stops_once_all_have_ended(make_model: Callable) -> None:
@@ -206,8 +210,7 @@ def test_telling_stops_once_all_have_ended(make_model: Callable) -> None:
     always = Strategy("top-k", top_k=1)
     ends = int(model(torch.tensor([[EOT, 3, 5]]))[0, -1].argmax())
     steps = list(decode(model, [EOT, 3, 5], always, eot=ends, max_new_tokens=31, num_stories=3, seed=0))
-    assert [told for told in steps if told] == []
-    assert len(steps) == 1
+    assert [[(drawn.story, drawn.token) for drawn in told] for told in steps] == [[(0, ends), (1, ends), (2, ends)]]
 
 
 @pytest.mark.parametrize("most", [1, 2, 29])
@@ -217,7 +220,7 @@ def test_at_most_max_new_tokens_and_no_needless_step(
     model = make_model(vocab_size=53, block_size=61)
     forwards = []
     model.register_forward_hook(lambda *_: forwards.append(1))
-    assert len(stories_of(start(model, max_new_tokens=most, eot=-1), 1)[0]) == most
+    assert len(stories_of(start(model, max_new_tokens=most, eot=-1), 1, -1)[0]) == most
     assert len(forwards) == most - 1  # the first token comes from the prefill
 
 
@@ -236,3 +239,41 @@ def test_telling_leaves_the_global_generator_alone(make_model: Callable) -> None
     before = torch.get_rng_state()
     list(start(model, num_stories=3))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("block", "half"), [(23, 11), (5, 2)])
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 0.3, "top_k": 3, "repetition_penalty": 2.0}], ids=["plain", "filtered"]
+)
+def test_log_probabilities_are_the_models_own(
+    options: dict[str, float], block: int, half: int, make_model: Callable
+) -> None:
+    """Whatever the strategy made of them: by one full forward a token, over the window that the story had."""
+    model, prompt = make_model(vocab_size=53, block_size=block), [EOT, 3, 5]
+    strategy = make_strategy("temperature", **options)
+    steps = decode(model, prompt, strategy, eot=EOT, max_new_tokens=29, num_stories=3, seed=5)
+    stories: list[list[Drawn]] = [[], [], []]
+    for drawn in itertools.chain.from_iterable(steps):
+        stories[drawn.story].append(drawn)
+    for story in stories:
+        ids, first = list(prompt), 0
+        for drawn in story:
+            first = len(ids) - half if len(ids) - first > block else first
+            expected = model(torch.tensor([ids[first:]]))[0, -1].log_softmax(-1)[drawn.token]
+            assert drawn.log_probability == pytest.approx(float(expected), abs=1e-9)
+            ids.append(drawn.token)
+
+
+@pytest.mark.parametrize("prompt", [1, 5, 22, 23, 24, 61])
+def test_the_first_window_is_what_the_prefill_sees(prompt: int, make_model: Callable) -> None:
+    """What is said to be dropped is what makes no difference; one token more does."""
+    model, ids = make_model(vocab_size=53, block_size=23), draw_ids(1, prompt)
+    used = first_window(prompt, 23)
+    with telling(model):
+        logits = Decoding(model, ids).logits
+        for kept in range(max(0, prompt - used - 1), prompt - used + 1):
+            changed = ids.clone()
+            changed[0, kept] = (changed[0, kept] + 1) % EOT
+            is_same = torch.equal(Decoding(model, changed).logits, logits)
+            assert is_same == (kept < prompt - used)

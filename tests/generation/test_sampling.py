@@ -1,4 +1,4 @@
-"""Samplers against exact probabilities, and strategies by name."""
+"""Processors and draws against exact probabilities."""
 
 import math
 
@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from storyloom.errors import ConfigError
 from storyloom.generation import STRATEGIES, Strategy, make_strategy
 from storyloom.generation.sampling import keep_min_p, keep_top_k, keep_top_p, pick
 
@@ -276,71 +275,3 @@ def test_choosing_leaves_the_logits_alone() -> None:
         seen = torch.ones(1, 11, dtype=torch.bool)
         make_strategy(name, repetition_penalty=1.3).choose(logits, uniforms(1), seen)
     assert logits.tolist()[0] == pytest.approx(LOGITS)
-
-
-def test_defaults_and_options() -> None:
-    assert make_strategy() == Strategy("top-p", temperature=0.8, top_p=0.95)
-    assert make_strategy(top_k=7) == Strategy("top-k", temperature=0.7, top_k=7)
-    assert make_strategy(temperature=0.5, top_p=None) == Strategy("top-p", temperature=0.5, top_p=0.95)
-    assert make_strategy("temperature", temperature=1.3) == Strategy("temperature", temperature=1.3)
-    assert make_strategy(min_p=0.2) == Strategy("min-p", temperature=1.0, min_p=0.2)
-    assert make_strategy(top_p=0.5) == Strategy("top-p", temperature=0.8, top_p=0.5)
-    assert make_strategy(beams=7) == Strategy("beam", beams=7, length_penalty=1.0)
-    assert make_strategy(length_penalty=0) == Strategy("beam", beams=4, length_penalty=0)
-    assert make_strategy("beam").most_stories == 4
-    for name in STRATEGIES:
-        assert make_strategy(name, repetition_penalty=1.3).repetition_penalty == 1.3
-    assert all(make_strategy(name) == strategy for name, strategy in STRATEGIES.items())
-
-
-ERRORS = [
-    ("top-q", {}, r"^unknown strategy 'top-q': did you mean 'top-p'\? Known: beam, greedy, min-p, "),
-    ("gredy", {}, r"^unknown strategy 'gredy': did you mean 'greedy'\?"),
-    ("xyz", {}, r"^unknown strategy 'xyz': known: beam, greedy, min-p, multinomial, temperature, top-k, top-p$"),
-    (None, {"topk": 5}, r"^unknown option 'topk' of a strategy: did you mean 'top_k'\? Known: beams, length_penalty, "),
-    ("greedy", {"temperature": 0.5}, r"^temperature = 0.5 contradicts the strategy greedy, which takes repetition_pen"),
-    ("top-k", {"top_p": 0.9}, r"^top_p = 0.9 contradicts the strategy top-k, which takes temperature, top_k, repetiti"),
-    ("beam", {"temperature": 1.0}, r"^temperature = 1.0 contradicts the strategy beam, which takes beams, length_pena"),
-    ("beam", {"top_k": 5}, r"^top_k = 5 contradicts the strategy beam"),
-    ("beam", {"top_p": 0.5}, r"^top_p = 0.5 contradicts the strategy beam"),
-    ("beam", {"min_p": 0.5}, r"^min_p = 0.5 contradicts the strategy beam"),
-    ("top-p", {"beams": 3}, r"^beams = 3 contradicts the strategy top-p"),
-    ("min-p", {"length_penalty": 1}, r"^length_penalty = 1 contradicts the strategy min-p"),
-    (None, {"top_k": 3, "min_p": 0.9}, r"^min_p = 0.9 contradicts the strategy top-k"),
-    (None, {"top_p": 0.9, "min_p": 0.1}, r"^top_p = 0.9 contradicts the strategy min-p"),
-    (None, {"beams": 3, "min_p": 0.1}, r"^beams = 3 contradicts the strategy min-p"),
-    (None, {"top_k": 3, "top_p": 0.9}, r"^top_p = 0.9 contradicts the strategy top-k"),
-    (None, {"temperature": 0}, r"^temperature = 0 must be above 0 and finite: 1 leaves .* greedy takes none$"),
-    (None, {"temperature": -1.5}, r"^temperature = -1.5 must be above 0"),
-    (None, {"temperature": math.nan}, r"^temperature = nan must be above 0"),
-    (None, {"temperature": math.inf}, r"^temperature = inf must be above 0 and finite"),
-    (None, {"top_k": 0}, r"^top_k = 0 must be at least 1, the number of tokens to draw among$"),
-    (None, {"top_p": 0.0}, r"^top_p = 0 must be above 0 and at most 1, a probability$"),
-    (None, {"top_p": 1.01}, r"^top_p = 1.01 must be above 0 and at most 1"),
-    (None, {"top_p": math.nan}, r"^top_p = nan must be above 0"),
-    (None, {"min_p": 0.0}, r"^min_p = 0 must be above 0 and at most 1, a share of the largest probability$"),
-    (None, {"min_p": 1.01}, r"^min_p = 1.01 must be above 0 and at most 1"),
-    (None, {"min_p": math.nan}, r"^min_p = nan must be above 0"),
-    (None, {"beams": 0}, r"^beams = 0 must be at least 1, the number of beginnings to follow$"),
-    (None, {"length_penalty": -0.1}, r"^length_penalty = -0.1 must be from 0, which ranks by .* to 10$"),
-    (None, {"length_penalty": 10.1}, r"^length_penalty = 10.1 must be from 0"),
-    (None, {"length_penalty": math.nan}, r"^length_penalty = nan must be from 0"),
-    (None, {"repetition_penalty": 0.0}, r"^repetition_penalty = 0 must be above 0 and finite; 1 is none$"),
-    (None, {"repetition_penalty": -1.2}, r"^repetition_penalty = -1.2 must be above 0"),
-    (None, {"repetition_penalty": math.inf}, r"^repetition_penalty = inf must be above 0"),
-    (None, {"repetition_penalty": math.nan}, r"^repetition_penalty = nan must be above 0"),
-]
-
-
-@pytest.mark.parametrize(("name", "options", "message"), ERRORS)
-def test_mistakes_are_named(name: str | None, options: dict[str, float], message: str) -> None:
-    """Caught: an option with a typo ended in an AttributeError."""
-    with pytest.raises(ConfigError, match=message):
-        make_strategy(name, **options)
-
-
-@pytest.mark.parametrize(("name", "beams"), [("beam", None), ("multinomial", 3), ("greedy", 1)])
-def test_beams_go_with_the_strategy_beam_and_no_other(name: str, beams: int | None) -> None:
-    """A finished Strategy is built without make_strategy's checks."""
-    with pytest.raises(ConfigError, match=rf"^a Strategy '{name}' with beams = {beams}: the strategy beam needs them"):
-        Strategy(name, beams=beams)

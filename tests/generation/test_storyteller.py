@@ -1,16 +1,20 @@
 """Text in, text out: prompts, streams in whole characters, ends, seeds, errors."""
 
 import itertools
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from storyloom.data.tokenization import Tokenizer
 from storyloom.errors import ConfigError, PromptError, RunError, TokenizerError
-from storyloom.generation import StoryTeller, Strategy, load
+from storyloom.generation import Story, StoryTeller, Strategy, load
 from storyloom.generation.storyteller import MAX_NEW_TOKENS
 
 
@@ -34,7 +38,7 @@ def test_streaming_gives_the_same_text_as_telling(teller: StoryTeller, prompt: s
     stories = [prompt] * 3
     for story, piece in teller.stream(prompt, **options):
         stories[story] += piece
-    assert teller.tell_all(prompt, **options) == stories
+    assert [story.text for story in teller.generate_all(prompt, **options)] == stories
     assert all(story.startswith(prompt) and len(story) > len(prompt) for story in stories)
 
 
@@ -130,10 +134,22 @@ def test_half_a_surrogate_pair_is_refused(bpe_teller: StoryTeller) -> None:
         ({"beams": 60}, "beams = 60 must be at most 33, the tokens of this model's vocabulary"),
         ({"max_tokens": 5}, "unknown option 'max_tokens'"),
         ({"strategy": Strategy("multinomial"), "temperature": 0.5}, "temperature beside a finished Strategy"),
+        ({"num_stories": 1.5}, "num_stories = 1.5 must be a whole number"),
+        ({"num_stories": True}, "num_stories = True must be a whole number"),
+        ({"max_new_tokens": "3"}, "max_new_tokens = '3' must be a whole number"),
+        ({"max_new_tokens": None}, "max_new_tokens = None must be a whole number"),
+        ({"temperature": "x"}, "temperature = 'x' must be a number"),
+        ({"strategy": 3}, "strategy = 3 must be a Strategy or its name: greedy, "),
+        ({"seed": True}, "seed = True must be a whole number"),
+        ({"seed": 1.0}, "seed = 1.0 must be a whole number"),
+        ({"seed": "7"}, "seed = '7' must be a whole number"),
     ],
 )
 def test_mistakes_are_named(char_teller: StoryTeller, options: dict[str, object], message: str) -> None:
-    """Caught: options beside a `Strategy` were silently ignored, and unknown ones ended in an AttributeError."""
+    """Caught: options beside a `Strategy` were silently ignored, and unknown ones ended in an AttributeError.
+
+    Wrong types ended in a TypeError, or went on: 1.5 stories, and the seed 1.0, which is another story than 1.
+    """
     with pytest.raises(ConfigError, match=message):
         char_teller.tell_all("Once", **options)
 
@@ -172,3 +188,152 @@ def test_dropout_is_off_whatever_the_mode(char_tokenizer: Tokenizer, char_teller
 def test_without_a_run_the_way_to_one_is_named() -> None:
     with pytest.raises(RunError, match="storyloom"):
         load("no/such/folder")
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ("", r'^run = "" is empty: name a path'),
+        (3, r"^run = 3 must be a path: a string or a pathlib.Path$"),
+        (b"", r"^run = b'' must be a path"),
+        (b"R", r"^run = b'R' must be a path"),
+        (["R"], r"^run = \['R'\] must be a path"),
+    ],
+)
+def test_what_is_no_path_is_no_run(run: Any, message: str) -> None:
+    """The empty path was the working directory, and other types ended in a TypeError."""
+    with pytest.raises(RunError, match=message):
+        load(run)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        (None, r'^prompt = None must be a string: for no prompt give ""$'),
+        (b"x", r"^prompt = b'x' must be a string: decode it first$"),
+        (Path("x"), r"^prompt = .*Path\('x'\) must be a string"),
+        (3, r"^prompt = 3 must be a string"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["tell", "tell_all", "generate", "generate_all", "steps", "prompt_tokens_dropped"])
+def test_a_prompt_is_a_string(char_teller: StoryTeller, verb: str, prompt: Any, message: str) -> None:
+    """An AttributeError, a TypeError, or the ids of None."""
+    with pytest.raises(PromptError, match=message):
+        getattr(char_teller, verb)(prompt)
+
+
+@pytest.mark.parametrize("verb", ["tell", "generate"])
+def test_one_story_is_one(char_teller: StoryTeller, verb: str) -> None:
+    with pytest.raises(ConfigError, match="num_stories contradicts a call for one story: take generate_all"):
+        getattr(char_teller, verb)("Once", num_stories=2)
+
+
+def log_probability(teller: StoryTeller, story: Story, prompt: str) -> float:
+    """Of all that a story within the block adds to its prompt, by one full forward."""
+    before = [teller.tokenizer.eot, *teller.tokenizer.encode(prompt)]
+    ids = torch.tensor([[*before, *story.ids]])
+    with torch.no_grad():
+        log_probabilities = teller.model(ids[:, :-1])[0].log_softmax(-1)
+    return float(log_probabilities.gather(1, ids[0, 1:, None])[len(before) - 1 :].sum())
+
+
+@pytest.mark.parametrize(
+    ("count", "options"),
+    [
+        (101, {"strategy": "multinomial"}),
+        (7, {"top_k": 5, "repetition_penalty": 1.5}),
+        (7, {"beams": 7, "repetition_penalty": 1.5}),
+        (1, {"strategy": "greedy"}),
+    ],
+)
+def test_a_story_is_what_it_says(teller: StoryTeller, count: int, options: dict[str, Any]) -> None:
+    """Ids spell the text, log-probabilities are the model's own, and the reason is why there is no more."""
+    stories = teller.generate_all("On", num_stories=count, max_new_tokens=13, seed=3, **options)
+    tokenizer, reasons = teller.tokenizer, set()
+    for story in stories:
+        has_ended = story.ids[-1] == tokenizer.eot
+        assert tokenizer.eot not in story.ids[:-1]
+        assert story.text == "On" + tokenizer.decode(story.ids[:-1] if has_ended else story.ids)
+        assert story.finish_reason == ("stop" if has_ended else "length")
+        assert has_ended or len(story.ids) == 13
+        assert len(story.log_probabilities) == len(story.ids)
+        assert sum(story.log_probabilities) == pytest.approx(log_probability(teller, story, "On"), abs=1e-9)
+        reasons.add(story.finish_reason)
+    assert len(stories) == count
+    assert {story.seed for story in stories} == {3}
+    again = teller.generate("On", max_new_tokens=13, seed=3, **options)
+    assert (again.text, again.ids, again.seed) == (stories[0].text, stories[0].ids, 3)
+    assert len(reasons) == 2 or count < 101
+
+
+def test_an_end_in_the_last_step_is_an_end(char_teller: StoryTeller) -> None:
+    eot = char_teller.tokenizer.eot
+    ids = (*char_teller.tokenizer.encode("Yes"), eot)
+    story = char_teller.generate("Once", strategy=scripted(list(ids)), max_new_tokens=4)
+    assert (story.text, story.ids, story.finish_reason) == ("OnceYes", ids, "stop")
+    story = char_teller.generate("Once", strategy=scripted(list(ids)), max_new_tokens=3)
+    assert (story.text, story.ids, story.finish_reason) == ("OnceYes", ids[:3], "length")
+
+
+def test_without_a_seed_each_call_tells_another_story(char_teller: StoryTeller) -> None:
+    """Every call told the story of seed 0, which reads like a model that knows only one."""
+    options = {"strategy": "multinomial", "max_new_tokens": 31}
+    stories = [char_teller.generate("Once", **options) for _ in range(5)]
+    assert len({story.seed for story in stories}) == len({story.text for story in stories}) == 5
+    assert len({char_teller.tell("Once", **options) for _ in range(5)}) == 5
+    streams = {"".join(piece for _, piece in char_teller.stream("Once", **options)) for _ in range(5)}
+    assert len(streams) == 5
+    for story in stories:
+        assert char_teller.tell("Once", seed=story.seed, **options) == story.text
+
+
+def test_a_seed_is_drawn_by_the_system_and_by_no_generator(char_teller: StoryTeller) -> None:
+    """A caller who seeds everything before each call still gets another story; the generators stay where they were."""
+    stories = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        random.seed(3)
+        np.random.seed(3)
+        before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+        stories.append(char_teller.generate("Once", strategy="multinomial", max_new_tokens=31))
+        assert torch.equal(torch.get_rng_state(), before[0])
+        assert (random.getstate(), np.random.get_state()[1].tolist()) == before[1:]
+    assert stories[0].seed != stories[1].seed
+    assert stories[0].text != stories[1].text
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), np.uint8(3), np.array(3), torch.tensor(3)], ids=repr)
+def test_whole_numbers_of_all_kinds_are_seeds(char_teller: StoryTeller, seed: Any) -> None:
+    """A seed of NumPy's ended in an OverflowError."""
+    options = {"strategy": "multinomial", "max_new_tokens": 17}
+    story = char_teller.generate("Once", seed=seed, **options)
+    assert story == char_teller.generate("Once", seed=3, **options)
+    assert type(story.seed) is int
+    more = char_teller.tell_all("Once", num_stories=np.int64(2), seed=3, **{**options, "max_new_tokens": np.int16(17)})
+    assert more[0] == story.text
+
+
+LONG = "She had 7 kites! Did they fly? Yes."
+
+
+def test_a_prompt_that_is_cut_is_said_to_be(char_teller: StoryTeller) -> None:
+    """It was cut without a word. Of 35 characters in a block of 23 tokens the last 11 are used."""
+    options = {"strategy": "greedy", "max_new_tokens": 5}
+    story = char_teller.generate(LONG, **options)
+    assert story.prompt_tokens_dropped == char_teller.prompt_tokens_dropped(LONG) == len(LONG) - 11
+    assert story.text.startswith(LONG)
+    other = char_teller.generate("Z" * (len(LONG) - 11) + LONG[-11:], **options)
+    assert other.ids == story.ids  # what was dropped makes no difference
+    with pytest.warns(UserWarning, match="longer than the model's block: its first 24 tokens are not used") as caught:
+        assert char_teller.tell(LONG, **options) == story.text
+    with pytest.warns(UserWarning, match="longer than the model's block") as also_caught:
+        assert char_teller.tell_all(LONG, **options) == [story.text]
+    assert [warning.filename for warning in (*caught, *also_caught)] == [__file__] * 2
+
+
+def test_a_story_that_outgrows_the_block_later_is_nothing_to_be_said(char_teller: StoryTeller) -> None:
+    """22 characters and the end-of-text before them fill the block."""
+    story = char_teller.generate(LONG[:22], strategy="greedy", max_new_tokens=61)
+    assert story.prompt_tokens_dropped == 0
+    assert char_teller.prompt_tokens_dropped(LONG[:23]) == 12
+    assert char_teller.tell(LONG[:22], strategy="greedy", max_new_tokens=61) == story.text

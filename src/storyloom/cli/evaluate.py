@@ -1,25 +1,32 @@
 """`storyloom evaluate`."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import storyloom
 from storyloom.cli.output import print_json
+from storyloom.errors import ConfigError
+
+DEVICE_HELP = "cpu, cuda, cuda:1 (by its index) or mps. Default: CUDA if there is one, else mps, else the CPU."
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
-    data: Annotated[Path | None, typer.Option(help="A data folder; default: the run's own.")] = None,
+    # Paths are strings here: typer would make the working directory of an empty one.
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")],
+    data: Annotated[str | None, typer.Option(metavar="PATH", help="A data folder; default: the run's own.")] = None,
     text: Annotated[
-        Path | None, typer.Option(help="A file or folder of stories instead, read as `prepare` reads it.")
+        str | None,
+        typer.Option(metavar="PATH", help="A file or folder of stories instead, read as `prepare` reads it."),
     ] = None,
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
+    device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a run: nats/token, perplexity, bits/byte."""
-    figures = storyloom.evaluate(run, data=data, text=text, checkpoint=checkpoint)
+    if data is not None and text is not None:
+        raise ConfigError("--data and --text contradict each other: name one of them")
+    figures = storyloom.evaluate(run, data=data, text=text, checkpoint=checkpoint, device=device)
     if as_json:
         print_json(figures)
     else:

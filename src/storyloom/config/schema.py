@@ -4,6 +4,7 @@ Knows what each value may be and which combinations are impossible; knows nothin
 parts that the names choose. Each part of the house is handed its own group only.
 """
 
+import re
 from itertools import chain
 from typing import Any, Literal, Self, get_args, get_origin
 
@@ -14,6 +15,16 @@ from storyloom.errors import ConfigError, nearest
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Rows = Literal["stream", "padded", "aligned"]
 MOST_THREADS = 1024  # each has a stack of its own: a process that asks for tens of thousands is killed
+DEVICE_NAMES = "auto, cpu, cuda, cuda:1 (or another index) or mps"
+
+
+def is_device_name(name: str) -> bool:
+    """Whether a name may be a device's on some machine; whether this one has it is asked when it is used.
+
+    >>> is_device_name("cuda:1"), is_device_name("gpu")
+    (True, False)
+    """
+    return re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?", name) is not None
 
 
 class Settings(BaseModel):
@@ -187,6 +198,9 @@ class TrainConfig(Settings):
     """Weight decay of the blocks' matrices, decoupled but for `adam`; embeddings, head, gains and biases have none."""
     grad_clip: float | None = Field(default=1.0, gt=0)
     """Clip the gradient's global norm to this; none never clips. The norm before clipping is logged."""
+    device: str = "auto"
+    """Where the model is trained: `cpu`, `cuda`, `cuda:1` (by its index) or `mps`. `auto`: CUDA if there is one, else
+    mps, else the CPU."""
     precision: Precision = "auto"
     """Arithmetic of the forward and backward pass; weights stay fp32. `auto`: on a CPU bf16 if the processor and
     PyTorch have it, else fp32; on CUDA bf16, or fp16 if it has none; on mps fp32."""
@@ -226,6 +240,8 @@ class TrainConfig(Settings):
                 raise ValueError(f"{name} = {value} must be at least 1, or auto")
         if isinstance(self.threads, int) and self.threads > MOST_THREADS:
             raise ValueError(f"threads = {self.threads} must be at most {MOST_THREADS}, or auto: lower it")
+        if not is_device_name(self.device):
+            raise ValueError(f"device = {self.device!r} is not a device: give {DEVICE_NAMES}")
         if self.min_lr > self.learning_rate:
             raise ValueError(
                 f"min_lr = {self.min_lr:g} is above learning_rate = {self.learning_rate:g}: "

@@ -4,17 +4,18 @@ import hashlib
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from storyloom.data import Data, EncodedStory, storybook
 from storyloom.data.sources import read_stories
 from storyloom.data.textfile import join_stories
-from storyloom.errors import ConfigError, DataError
+from storyloom.errors import ConfigError, DataError, RunError
 from storyloom.evaluation.likelihood import Likelihood, as_dict, measure_likelihood, ratio_stderr
 from storyloom.runtime import Run
+from storyloom.runtime.paths import named_path
 
 
 def evaluate(
@@ -23,6 +24,7 @@ def evaluate(
     data: str | os.PathLike[str] | Data | None = None,
     text: str | os.PathLike[str] | None = None,
     checkpoint: str = "best",
+    device: str | torch.device | None = None,
 ) -> dict[str, Any]:
     """Measure a trained run on validation stories.
 
@@ -31,6 +33,7 @@ def evaluate(
         data: a data folder whose validation stories are taken; by default the one the run was trained on.
         text: a file of stories instead, or a folder of such, read as `prepare` reads them.
         checkpoint: `best` or `last`.
+        device: `cpu`, `cuda`, `cuda:1` or `mps`; None or `auto`: CUDA if there is one, else mps, else the CPU.
 
     Returns:
         `nats_per_token`, `perplexity`, `bits_per_byte`, `bits_per_byte_stderr` (over stories), `tokens`, `bytes`,
@@ -40,27 +43,17 @@ def evaluate(
         `gap_bits_per_byte_stderr`.
 
     Raises:
-        DataError: the data is missing, or was made with another tokenizer.
-        RunError: the run is missing or damaged.
+        DataError: data or text is missing or not a path, or the data was made with another tokenizer.
+        RunError: the run is missing, damaged, or not a path. The empty string is not a path.
+        ConfigError: `data` and `text` are both named, or there is no such checkpoint or device.
     """
-    opened = run if isinstance(run, Run) else Run(run)
+    opened = run if isinstance(run, Run) else Run(named_path("run", run, RunError))
     if data is not None and text is not None:
-        raise ConfigError("--data and --text contradict each other: name one of them")
+        raise ConfigError("data and text contradict each other: name one of them")
+    stories, altered, grammar = _read_text(opened, text) if text is not None else _read_data(opened, data)
     tokenizer = opened.tokenizer
-    altered, grammar = 0, None
-    if text is not None:
-        texts = read_stories(Path(text))
-        stories = [
-            EncodedStory(story, np.array(ids, np.int64))
-            for story, ids in zip(texts, tokenizer.encode_all(texts), strict=True)
-        ]
-    else:
-        found = _open_data(opened, data)
-        stories = found.val_stories()
-        altered = found.manifest.get("corpus", {}).get("validation_altered", 0)
-        grammar = found.manifest.get("storybook")
     why = why_not_comparable(sum(bool(tokenizer.unknown_characters(story.text)) for story in stories), altered)
-    likelihood = measure_likelihood(opened.load_model(checkpoint), stories, tokenizer.eot)
+    likelihood = measure_likelihood(opened.load_model(checkpoint, device), stories, tokenizer.eot)
     return {
         **as_dict(likelihood),
         "comparable": why is None,
@@ -102,13 +95,29 @@ def why_not_comparable(unknown: int, altered: int) -> str | None:
     return ", and ".join(reason for reason, stories in reasons.items() if stories) or None
 
 
+# Stories, how many of them cleaning has changed or dropped, and the version of the grammar that told them, if any did.
+_Found = tuple[Sequence[EncodedStory], int, str | None]
+
+
+def _read_text(run: Run, text: str | os.PathLike[str]) -> _Found:
+    texts = read_stories(named_path("text", text, DataError))
+    encoded = zip(texts, run.tokenizer.encode_all(texts), strict=True)
+    return [EncodedStory(story, np.array(ids, np.int64)) for story, ids in encoded], 0, None
+
+
+def _read_data(run: Run, data: str | os.PathLike[str] | Data | None) -> _Found:
+    found = _open_data(run, data)
+    altered = found.manifest.get("corpus", {}).get("validation_altered", 0)
+    return found.val_stories(), altered, found.manifest.get("storybook")
+
+
 def _open_data(run: Run, data: str | os.PathLike[str] | Data | None) -> Data:
     if data is None:
         folder = run.data_folder
         if not folder.exists():
             raise DataError(f"the data this run was trained on is no longer at {folder}: name it with --data or --text")
         data = folder
-    opened = data if isinstance(data, Data) else Data(data)
+    opened = data if isinstance(data, Data) else Data(named_path("data", data, DataError))
     if opened.tokenizer.fingerprint != run.tokenizer.fingerprint:
         raise DataError(
             f"{opened.path} was prepared with another tokenizer than {run.path}: give its stories with --text instead"

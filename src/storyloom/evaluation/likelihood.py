@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from storyloom.data import IGNORED, EncodedStory
-from storyloom.generation.decoding import telling
+from storyloom.generation.decoding import telling, where_exact
 from storyloom.model import GPT
 
 TOKENS_AT_ONCE = 8192  # in one forward pass
@@ -118,7 +118,7 @@ def _score(model: GPT, rows: list[_Row]) -> np.ndarray:
     surprises = torch.nn.functional.cross_entropy(
         logits.transpose(1, 2), torch.from_numpy(targets).to(device), reduction="none"
     )  # (B, T)
-    return surprises.double().sum(dim=1).cpu().numpy()
+    return where_exact(surprises).double().sum(dim=1).cpu().numpy()
 
 
 def as_dict(likelihood: Likelihood) -> dict[str, Any]:

@@ -1,22 +1,19 @@
 """How stories read, in figures: their variety, their repetition, and how likely the model itself finds them.
 
 Words are runs of letters, digits and apostrophes, in lower case; n-grams never cross from one story into the next.
-Legend: n stories, T tokens of the longest.
 """
 
 import math
 import re
+import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-import torch
-from torch.nn.utils.rnn import pad_sequence
-
+from storyloom.errors import ConfigError
 from storyloom.generation import STRATEGIES, StoryTeller, Strategy, make_strategy
-from storyloom.generation.decoding import Decoding, telling, where_exact
+from storyloom.generation.arguments import given_or_drawn_seed, whole_number
 from storyloom.generation.storyteller import MAX_NEW_TOKENS
-from storyloom.model import GPT
 
 WORD = re.compile(r"\w+(?:['’]\w+)*")
 REPEATED = 4  # words: fewer recur in any story, "there was a" say
@@ -88,7 +85,7 @@ def compare_strategies(
     prompt: str = "",
     *,
     num_stories: int = 1,
-    seed: int = 0,
+    seed: int | None = 0,
     max_new_tokens: int = MAX_NEW_TOKENS,
     repetition_penalty: float = 1.0,
 ) -> list[StrategyQuality]:
@@ -98,13 +95,17 @@ def compare_strategies(
         teller: what `load` returns.
         prompt: the beginning; may be empty.
         num_stories: of each strategy; a greedy one tells 1, a beam search at most as many as it has beams.
-        seed: of all chance, the same for each strategy.
+        seed: of all chance, the same for each strategy; None draws one. Unlike `tell` it is 0 by default, so that two
+            calls compare the same stories.
         max_new_tokens: at most so many tokens a story.
         repetition_penalty: for all of them.
 
     Raises:
         ConfigError, PromptError: as `StoryTeller.steps` does.
     """
+    if not isinstance(teller, StoryTeller):
+        raise ConfigError(f"teller = {reprlib.repr(teller)} must be a StoryTeller: what `load` returns")
+    num_stories, seed = whole_number("num_stories", num_stories, least=1), given_or_drawn_seed(seed)
     strategies = [make_strategy(name, repetition_penalty=repetition_penalty) for name in STRATEGIES]
     return [_try(teller, prompt, strategy, num_stories, max_new_tokens, seed) for strategy in strategies]
 
@@ -112,39 +113,16 @@ def compare_strategies(
 def _try(
     teller: StoryTeller, prompt: str, strategy: Strategy, num_stories: int, max_new_tokens: int, seed: int
 ) -> StrategyQuality:
-    tokenizer, count = teller.tokenizer, min(num_stories, strategy.most_stories or num_stories)
-    stories: list[list[int]] = [[] for _ in range(count)]
-    steps = teller.steps(prompt, num_stories=count, strategy=strategy, max_new_tokens=max_new_tokens, seed=seed)
-    for story, token in chain.from_iterable(steps):
-        stories[story].append(token)
-    texts = [tokenizer.decode(story) for story in stories]
-    told = [story if len(story) == max_new_tokens else [*story, tokenizer.eot] for story in stories]
-    tokens = sum(map(len, told))
+    count = min(num_stories, strategy.most_stories or num_stories)
+    options = {"num_stories": count, "strategy": strategy, "max_new_tokens": max_new_tokens, "seed": seed}
+    stories = teller.generate_all(prompt, **options)
+    texts = [story.text[len(prompt) :] for story in stories]
+    log_probabilities = [nats for story in stories for nats in story.log_probabilities]
     return StrategyQuality(
         strategy.name,
-        tuple(prompt + text for text in texts),
+        tuple(story.text for story in stories),
         *(distinct_n(texts, n) for n in (1, 2, 3)),
         repetition=repetition(texts),
-        log_probability=_log_probability(teller.model, [tokenizer.eot, *tokenizer.encode(prompt)], told) / tokens,
-        tokens=tokens,
+        log_probability=math.fsum(log_probabilities) / len(log_probabilities),
+        tokens=len(log_probabilities),
     )
-
-
-def _log_probability(model: GPT, ids: list[int], stories: list[list[int]]) -> float:
-    """Of all tokens of stories that go on from `ids`, in nats; each in the window in which it was told."""
-    device = model.embedding.weight.device
-    rows = pad_sequence([torch.tensor(story) for story in stories], batch_first=True, padding_value=-1)  # (n, T)
-    nats = 0.0
-    with telling(model):
-        decoding = Decoding(model, torch.tensor([ids], device=device))
-        decoding.keep(torch.zeros(len(rows), dtype=torch.long, device=device))
-        for place in range(rows.size(1)):
-            if place:
-                going_on = (rows[:, place] >= 0).nonzero().squeeze(1)
-                if len(going_on) < len(rows):
-                    rows = rows[going_on]
-                    decoding.keep(going_on.to(device))
-                decoding.step(rows[:, place - 1].to(device))
-            log_probabilities = where_exact(decoding.logits).double().log_softmax(dim=-1).cpu()
-            nats += float(log_probabilities.gather(1, rows[:, place : place + 1]).sum())
-    return nats

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from storyloom.errors import ConfigError
-from storyloom.generation.decoding import Decoding, begin, telling, where_exact
-from storyloom.generation.sampling import Strategy
+from storyloom.generation.decoding import Decoding, Drawn, begin, telling, where_exact
+from storyloom.generation.strategies import Strategy
 from storyloom.model import GPT
 
 
@@ -21,15 +21,17 @@ class Found:
 
     tokens: list[int]
     """What was told; without the end-of-text."""
+    log_probabilities: list[float]
+    """In nats, of each token: the model's own, without the penalty; one more than tokens where the story has ended."""
     log_probability: float
-    """In nats, of all that was told; the end-of-text counted in, where there is one."""
+    """In nats, of all that was told, as the repetition penalty leaves it; with the end-of-text, if there is one."""
     score: float
     """log-probability / tokens ** length_penalty, the end-of-text counted in: what stories are ranked by."""
 
 
 def beam_search(
     model: GPT, ids: list[int], strategy: Strategy, *, eot: int, max_new_tokens: int, num_stories: int, seed: int = 0
-) -> Iterator[list[tuple[int, int]]]:
+) -> Iterator[list[Drawn]]:
     """Go on from `ids` in the stories that score best; called as `decode` is.
 
     Args:
@@ -38,11 +40,12 @@ def beam_search(
         seed: not used, as there is no chance.
 
     Yields:
-        For each story, (story, token) of all of it: none is certain before the search is over.
+        For each story all of its tokens: none is certain before the search is over.
     """
     found = find_stories(model, ids, strategy, eot=eot, max_new_tokens=max_new_tokens)
     for story, best in enumerate(found[:num_stories]):
-        yield [(story, token) for token in best.tokens]
+        tokens = best.tokens if len(best.tokens) == len(best.log_probabilities) else [*best.tokens, eot]
+        yield [Drawn(story, *each) for each in zip(tokens, best.log_probabilities, strict=True)]
 
 
 def find_stories(model: GPT, ids: list[int], strategy: Strategy, *, eot: int, max_new_tokens: int) -> list[Found]:
@@ -65,21 +68,24 @@ def find_stories(model: GPT, ids: list[int], strategy: Strategy, *, eot: int, ma
     beams = _checked_beams(strategy, model)
     found: list[Found] = []
     told, totals = torch.empty(1, 0, dtype=torch.long), torch.zeros(1, dtype=torch.double)  # (b, t), (b,)
+    nats = torch.empty(1, 0, dtype=torch.double)  # of each token, without the penalty, (b, t)
     parents = tokens = torch.empty(0, dtype=torch.long)
     with telling(model):
         decoding = begin(model, ids, strategy, eot)
         while len(told) and told.size(1) < max_new_tokens:
             if told.size(1):
                 _follow(decoding, parents, tokens)
-            continuations = totals.unsqueeze(1) + _log_probabilities(strategy, decoding)  # (b, V)
+            penalised, own = _log_probabilities(strategy, decoding)  # (b, V) each
+            continuations = totals.unsqueeze(1) + penalised
             best = first_largest(continuations.flatten(), beams - len(found))
             parents, tokens = best // continuations.size(1), best % continuations.size(1)
             told = torch.cat([told[parents], tokens.unsqueeze(1)], dim=1)
+            nats = torch.cat([nats[parents], own.flatten()[best].unsqueeze(1)], dim=1)
             totals = continuations.flatten()[best]
             ended = tokens == eot
-            found += _score(told[ended], totals[ended], strategy, eot)
-            told, totals, parents, tokens = (rows[~ended] for rows in (told, totals, parents, tokens))
-    found += _score(told, totals, strategy, eot)
+            found += _score(told[ended], nats[ended], totals[ended], strategy, eot)
+            told, nats, totals, parents, tokens = (rows[~ended] for rows in (told, nats, totals, parents, tokens))
+    found += _score(told, nats, totals, strategy, eot)
     return sorted(found, key=lambda story: -story.score)
 
 
@@ -101,18 +107,20 @@ def _follow(decoding: Decoding, parents: Tensor, tokens: Tensor) -> None:
     decoding.step(tokens.to(device))
 
 
-def _log_probabilities(strategy: Strategy, decoding: Decoding) -> Tensor:
-    """Of each beam's next token, in nats, float64 (b, V)."""
+def _log_probabilities(strategy: Strategy, decoding: Decoding) -> tuple[Tensor, Tensor]:
+    """Of each beam's next token, in nats, float64 (b, V): after the repetition penalty, and the model's own."""
     logits = where_exact(decoding.logits).double()
-    seen = None if decoding.seen is None else where_exact(decoding.seen)
-    return strategy.penalise(logits, seen).log_softmax(dim=-1).cpu()
+    own = logits.log_softmax(dim=-1).cpu()
+    if decoding.seen is None:
+        return own, own
+    return strategy.penalise(logits, where_exact(decoding.seen)).log_softmax(dim=-1).cpu(), own
 
 
-def _score(told: Tensor, totals: Tensor, strategy: Strategy, eot: int) -> list[Found]:
-    """Stories of the same length, (b, t) tokens with the end-of-text of those that have ended, and (b,) nats."""
+def _score(told: Tensor, nats: Tensor, totals: Tensor, strategy: Strategy, eot: int) -> list[Found]:
+    """Stories of the same length: (b, t) tokens, with the end-of-text where they have ended, and nats; (b,) totals."""
     scores = totals / told.size(1) ** (strategy.length_penalty or 0.0)
-    rows = zip(told.tolist(), totals.tolist(), scores.tolist(), strict=True)
-    return [Found(row[:-1] if row[-1] == eot else row, total, score) for row, total, score in rows]
+    rows = zip(told.tolist(), nats.tolist(), totals.tolist(), scores.tolist(), strict=True)
+    return [Found(row[:-1] if row[-1] == eot else row, own, total, score) for row, own, total, score in rows]
 
 
 def _checked_beams(strategy: Strategy, model: GPT) -> int:

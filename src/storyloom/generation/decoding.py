@@ -6,22 +6,35 @@ become a new window, prefilled afresh; the logits are then those of a full forwa
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from storyloom.generation.sampling import Strategy
+from storyloom.generation.strategies import Strategy
 from storyloom.model import GPT, KVCache
+from storyloom.runtime.forking import fork_safe
+
+
+class Drawn(NamedTuple):
+    """A token that a story goes on by."""
+
+    story: int
+    """Which one, counted from 0."""
+    token: int
+    """Its id; the end-of-text is the last one of a story that ends by itself."""
+    log_probability: float
+    """In nats: the model's own, before any penalty, temperature or filter."""
 
 
 @contextmanager
 def telling(model: GPT) -> Iterator[None]:
-    """Dropout and gradients off; the model's mode is put back afterwards."""
+    """Dropout and gradients off, and one thread in a forked child; all is put back afterwards."""
     was_training = model.training
     if was_training:  # walking all modules costs as much as a tenth of a step
         model.eval()
     try:
-        with torch.inference_mode():
+        with fork_safe(), torch.inference_mode():
             yield
     finally:
         if was_training:
@@ -43,8 +56,7 @@ class Decoding:
     def __init__(self, model: GPT, ids: Tensor) -> None:
         self._model = model
         self._ids = ids
-        block = model.config.block_size
-        self._prefill(ids if ids.size(1) <= block else ids[:, -(block // 2) :])
+        self._prefill(ids[:, -first_window(ids.size(1), model.config.block_size) :])
 
     def step(self, tokens: Tensor) -> None:
         """Append one token to each row, int64 (n,), and move `logits` on."""
@@ -74,6 +86,15 @@ class Decoding:
         self.logits = self._model.head(hidden)
 
 
+def first_window(length: int, block_size: int) -> int:
+    """How many tokens, the last ones of `length`, are prefilled first.
+
+    >>> first_window(23, 23), first_window(24, 23)
+    (23, 11)
+    """
+    return length if length <= block_size else block_size // 2
+
+
 def begin(model: GPT, ids: list[int], strategy: Strategy, eot: int) -> Decoding:
     """One row to go on from; it remembers its tokens where the strategy asks for that.
 
@@ -87,7 +108,7 @@ def begin(model: GPT, ids: list[int], strategy: Strategy, eot: int) -> Decoding:
 
 def decode(
     model: GPT, ids: list[int], strategy: Strategy, *, eot: int, max_new_tokens: int, num_stories: int, seed: int
-) -> Iterator[list[tuple[int, int]]]:
+) -> Iterator[list[Drawn]]:
     """Go on from `ids` in several stories at once, until each ends or `max_new_tokens` are told.
 
     Story number i draws from a generator of its own, so that it does not depend on how many stories are told.
@@ -96,13 +117,13 @@ def decode(
         model: dropout is off while this runs.
         ids: where every story starts.
         strategy: chooses the tokens.
-        eot: the token that ends a story; it is not given out.
+        eot: the token that ends a story.
         max_new_tokens: at most so many tokens a story.
         num_stories: how many.
         seed: of all chance.
 
     Yields:
-        For each step, (story, token) of the stories still being told.
+        For each step, the next token of each story still being told.
     """
     device = model.embedding.weight.device
     dice = [torch.Generator().manual_seed(_mix(seed, story)) for story in range(num_stories)]
@@ -115,13 +136,13 @@ def decode(
         with telling(model):  # not across the yield: between two steps the caller may train the model, or go away
             if tokens is not None:
                 decoding.step(tokens)
-            tokens = _draw(strategy, decoding, [dice[story] for story in alive])
-            going_on = [row for row, token in enumerate(tokens.tolist()) if token != eot]
+            tokens, log_probabilities = _draw(strategy, decoding, [dice[story] for story in alive])
+            told = [Drawn(*each) for each in zip(alive, tokens.tolist(), log_probabilities.tolist(), strict=True)]
+            going_on = [row for row, each in enumerate(told) if each.token != eot]
             if len(going_on) < len(alive):
                 alive = [alive[row] for row in going_on]
                 tokens = tokens[going_on]
                 decoding.keep(torch.tensor(going_on, dtype=torch.long, device=device))
-            told = list(zip(alive, tokens.tolist(), strict=True))
         yield told
         if not alive:
             return
@@ -132,12 +153,14 @@ def where_exact(tensor: Tensor) -> Tensor:
     return tensor.cpu() if tensor.device.type == "mps" else tensor
 
 
-def _draw(strategy: Strategy, decoding: Decoding, dice: list[torch.Generator]) -> Tensor:
-    """The next token of each row, (n,), by the next number of the row's own generator."""
+def _draw(strategy: Strategy, decoding: Decoding, dice: list[torch.Generator]) -> tuple[Tensor, Tensor]:
+    """The next token of each row, int64 (n,), by the next number of the row's own generator; its nats, float64 (n,)."""
     uniforms = torch.stack([torch.rand((), generator=die, dtype=torch.double) for die in dice])
     logits = where_exact(decoding.logits)
     seen = None if decoding.seen is None else where_exact(decoding.seen)
-    return strategy.choose(logits, uniforms.to(logits.device), seen).to(decoding.logits.device)
+    tokens = strategy.choose(logits, uniforms.to(logits.device), seen)
+    log_probabilities = logits.double().log_softmax(dim=-1).gather(1, tokens.unsqueeze(1)).squeeze(1)
+    return tokens.to(decoding.logits.device), log_probabilities
 
 
 def _mix(seed: int, story: int) -> int:

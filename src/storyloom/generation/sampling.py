@@ -1,19 +1,27 @@
-"""Pure functions from logits to the next token, and the named strategies made of them.
+"""Pure functions from logits to the next token: processors, and a draw.
 
 Legend: n rows (one a story), V vocabulary. Nothing here holds state: chance comes in as uniform numbers.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from storyloom.errors import ConfigError, nearest
-
 PRESELECTED = 1024  # tokens that nearly always reach p; to sort a large vocabulary takes longer than the model's step
+
+
+def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
+    """The logits over the temperature, shifted so that the largest of each row is 0: (n, V) to float64 (n, V).
+
+    Without the shift a tiny temperature would make the largest infinite.
+
+    >>> apply_temperature(torch.tensor([[1.0, 3.0, 2.0]]), 0.5)
+    tensor([[-4.,  0., -2.]], dtype=torch.float64)
+    """
+    return (logits - logits.amax(dim=-1, keepdim=True)).double() / temperature
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -98,141 +106,11 @@ def pick(logits: Tensor, uniforms: Tensor) -> Tensor:
     return torch.searchsorted(cumulative, target, right=True).squeeze(-1)
 
 
-@dataclass(frozen=True)
-class Strategy:
-    """How the next token is chosen; with beams, how whole stories are.
-
-    >>> Strategy("top-k", top_k=1).choose(torch.tensor([[1.0, 3.0, 2.0]]), torch.tensor([0.9]))
-    tensor([1])
-    """
-
-    name: str
-    temperature: float | None = None
-    """Divides the logits: below 1 sharper, above 1 flatter. None leaves them."""
-    top_k: int | None = None
-    """Draw among this many of the most likely tokens."""
-    top_p: float | None = None
-    """Draw among the most likely tokens that reach this probability together."""
-    min_p: float | None = None
-    """Draw among the tokens at least this many times as likely as the likeliest."""
-    beams: int | None = None
-    """How many beginnings a beam search follows at once."""
-    length_penalty: float | None = None
-    """A beam search ranks stories by log-probability / tokens ** this. 0 favours short ones, 1 compares means."""
-    repetition_penalty: float = 1.0
-    """Divides the positive logits of tokens that the story already holds, multiplies the negative ones. 1 is none."""
-
-    def __post_init__(self) -> None:
-        for option, (is_possible, limit) in _LIMITS.items():
-            value = getattr(self, option)
-            if value is not None and not is_possible(value):
-                raise ConfigError(f"{option} = {value:g} must be {limit}")
-        if (self.name == "beam") != (self.beams is not None):
-            raise ConfigError(
-                f"a Strategy {self.name!r} with beams = {self.beams}: the strategy beam needs them, and no other takes "
-                "them; make_strategy fills in what is left out"
-            )
-
-    @property
-    def is_greedy(self) -> bool:
-        """Whether each token is the likeliest one."""
-        return self.name == "greedy"
-
-    @property
-    def most_stories(self) -> int | None:
-        """How many different stories it can tell; None where chance sets no limit."""
-        return 1 if self.is_greedy else self.beams
-
-    def choose(self, logits: Tensor, uniforms: Tensor, seen: Tensor | None = None) -> Tensor:
-        """The next token of each row.
-
-        Args:
-            logits: (n, V).
-            uniforms: (n,), each in [0, 1).
-            seen: bool (n, V), the tokens that each row holds; needed for a repetition penalty only.
-
-        Returns:
-            int64 (n,).
-        """
-        assert self.beams is None, "a beam search chooses among whole stories: see beam_search"
-        logits = self.penalise(logits, seen)
-        if self.is_greedy:
-            return logits.argmax(dim=-1)
-        if self.temperature is not None:
-            # The largest becomes 0, which no temperature can turn into infinity.
-            logits = (logits - logits.amax(dim=-1, keepdim=True)).double() / self.temperature
-        if self.top_k is not None:
-            logits = keep_top_k(logits, self.top_k)
-        if self.top_p is not None:
-            logits = keep_top_p(logits, self.top_p)
-        if self.min_p is not None:
-            logits = keep_min_p(logits, self.min_p)
-        return pick(logits, uniforms)
-
-    def penalise(self, logits: Tensor, seen: Tensor | None) -> Tensor:
-        """The logits as the repetition penalty leaves them, (n, V)."""
-        if self.repetition_penalty == 1:
-            return logits
-        assert seen is not None, "a repetition penalty needs the tokens that were seen"
-        return penalise_repetition(logits, seen, self.repetition_penalty)
-
-
-# What each option may be, and how to say so.
-_LIMITS: Mapping[str, tuple[Callable[[float], bool], str]] = {
-    "temperature": (
-        lambda value: 0 < value < math.inf,
-        "above 0 and finite: 1 leaves the model's own chances, greedy takes none",
-    ),
-    "top_k": (lambda value: value >= 1, "at least 1, the number of tokens to draw among"),
-    "top_p": (lambda value: 0 < value <= 1, "above 0 and at most 1, a probability"),
-    "min_p": (lambda value: 0 < value <= 1, "above 0 and at most 1, a share of the largest probability"),
-    "beams": (lambda value: value >= 1, "at least 1, the number of beginnings to follow"),
-    "length_penalty": (lambda value: 0 <= value <= 10, "from 0, which ranks by log-probability alone, to 10"),
-    "repetition_penalty": (lambda value: 0 < value < math.inf, "above 0 and finite; 1 is none"),
+# What each option of a strategy that draws does to the logits, (n, V) to (n, V), in the order of their application.
+# The repetition penalty, which also needs the tokens that were seen, comes before them. Any of them combine.
+PROCESSORS: dict[str, Callable[[Tensor, Any], Tensor]] = {
+    "temperature": apply_temperature,
+    "top_k": keep_top_k,
+    "top_p": keep_top_p,
+    "min_p": keep_min_p,
 }
-
-# Each strategy with its defaults; options that a strategy leaves at None contradict it.
-STRATEGIES: dict[str, Strategy] = {
-    "greedy": Strategy("greedy"),
-    "multinomial": Strategy("multinomial"),
-    "temperature": Strategy("temperature", temperature=0.8),
-    "top-k": Strategy("top-k", temperature=0.7, top_k=50),
-    "top-p": Strategy("top-p", temperature=0.8, top_p=0.95),
-    "min-p": Strategy("min-p", temperature=1.0, min_p=0.1),
-    "beam": Strategy("beam", beams=4, length_penalty=1.0),
-}
-_DEFAULT = "top-p"
-# The strategy that is meant where one of these options stands alone.
-_MEANT = {"top_k": "top-k", "min_p": "min-p", "beams": "beam", "length_penalty": "beam"}
-
-
-def make_strategy(name: str | None = None, **options: Any) -> Strategy:
-    """A strategy by its name, with options in place of its defaults.
-
-    Args:
-        name: a key of `STRATEGIES`; None means the one that takes the options given, else `top-p`.
-        options: the fields of `Strategy`; None counts as not given.
-
-    Raises:
-        ConfigError: the name or an option is unknown, an option contradicts the strategy, or is out of range.
-
-    >>> make_strategy(top_k=5) == Strategy("top-k", temperature=0.7, top_k=5)
-    True
-    """
-    given = {option: value for option, value in options.items() if value is not None}
-    if name is None:
-        name = next((meant for option, meant in _MEANT.items() if option in given), _DEFAULT)
-    if name not in STRATEGIES:
-        raise ConfigError(f"unknown strategy {name!r}: {nearest(name, STRATEGIES)}")
-    base = STRATEGIES[name]
-    defaults = {option: default for option, default in vars(base).items() if option != "name"}
-    for option, value in given.items():
-        if option not in defaults:
-            raise ConfigError(f"unknown option {option!r} of a strategy: {nearest(option, defaults)}")
-        if defaults[option] is None:
-            taken = [other for other, default in defaults.items() if default is not None]
-            raise ConfigError(
-                f"{option} = {value} contradicts the strategy {name}, which takes "
-                f"{', '.join(taken)}: leave it out, or choose another strategy"
-            )
-    return replace(base, **given)

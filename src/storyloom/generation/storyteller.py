@@ -1,22 +1,28 @@
 """A trained model that tells: text in, text out."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
-from itertools import groupby
-from operator import itemgetter
+from itertools import chain, groupby
+from operator import attrgetter
 from typing import Any
+
+import torch
 
 from storyloom.data.tokenization import StreamingDecoder, Tokenizer
 from storyloom.errors import ConfigError, PromptError, RunError
+from storyloom.generation.arguments import checked_prompt, given_or_drawn_seed, whole_number
 from storyloom.generation.beam import beam_search
-from storyloom.generation.decoding import decode
-from storyloom.generation.sampling import Strategy, make_strategy
+from storyloom.generation.decoding import Drawn, decode, first_window
+from storyloom.generation.story import Story
+from storyloom.generation.strategies import Strategy, make_strategy
 from storyloom.model import GPT
 from storyloom.runtime import Run
+from storyloom.runtime.paths import named_path
 
 MAX_NEW_TOKENS = 512
 # The strategies that do not go token by token, as `decode` does; called as it is.
-SEARCHES: dict[str, Callable[..., Iterator[list[tuple[int, int]]]]] = {"beam": beam_search}
+SEARCHES: dict[str, Callable[..., Iterator[list[Drawn]]]] = {"beam": beam_search}
 
 
 class StoryTeller:
@@ -32,43 +38,94 @@ class StoryTeller:
         self.tokenizer = tokenizer
 
     def tell(self, prompt: str = "", **options: Any) -> str:
-        """One story that begins with `prompt`, which is part of it.
+        """One story that begins with `prompt`, which is part of it: the text of `generate`.
+
+        Warns (`UserWarning`) where the prompt is longer than the model's block, and so used from its end.
 
         Args:
             prompt: the beginning; may be empty.
-            options: those of `tell_all`, but for `num_stories`.
+            options: those of `steps`, except `num_stories`. Without a `seed` each call tells another story.
+
+        Raises:
+            ConfigError, PromptError: as `steps` does.
         """
-        return self.tell_all(prompt, num_stories=1, **options)[0]
+        story = self.generate(prompt, **options)
+        _warn_of_dropped(story)
+        return story.text
 
     def tell_all(self, prompt: str = "", *, num_stories: int = 1, **options: Any) -> list[str]:
-        """Several stories at once, each beginning with `prompt`. The n-th does not depend on how many are told.
+        """Several stories at once, each beginning with `prompt`: the texts of `generate_all`. Warns as `tell` does.
 
         Args:
             prompt: the beginning; may be empty.
             num_stories: how many.
             options: those of `steps`.
+
+        Raises:
+            ConfigError, PromptError: as `steps` does.
         """
-        stories = [[prompt] for _ in range(num_stories)]
-        for story, piece in self.stream(prompt, num_stories=num_stories, **options):
-            stories[story].append(piece)
-        return ["".join(pieces) for pieces in stories]
+        stories = self.generate_all(prompt, num_stories=num_stories, **options)
+        _warn_of_dropped(stories[0])
+        return [story.text for story in stories]
+
+    def generate(self, prompt: str = "", **options: Any) -> Story:
+        """One story with its tokens, their log-probabilities, why it ended, and its seed.
+
+        Args:
+            prompt: the beginning; may be empty.
+            options: those of `steps`, except `num_stories`.
+
+        Raises:
+            ConfigError, PromptError: as `steps` does.
+        """
+        if "num_stories" in options:
+            raise ConfigError("num_stories contradicts a call for one story: take generate_all, or tell_all")
+        return self.generate_all(prompt, **options)[0]
+
+    def generate_all(
+        self, prompt: str = "", *, num_stories: int = 1, seed: int | None = None, **options: Any
+    ) -> list[Story]:
+        """Several stories at once. The n-th does not depend on how many are told.
+
+        Args:
+            prompt: the beginning; may be empty.
+            num_stories: how many.
+            seed: of all of them; None draws one.
+            options: those of `steps`.
+
+        Raises:
+            ConfigError, PromptError: as `steps` does.
+        """
+        seed = given_or_drawn_seed(seed)
+        steps = self.steps(prompt, num_stories=num_stories, seed=seed, **options)
+        drawn: list[list[Drawn]] = [[] for _ in range(num_stories)]
+        for each in chain.from_iterable(steps):
+            drawn[each.story].append(each)
+        dropped = self.prompt_tokens_dropped(prompt)
+        return [self._story(prompt, told, seed, dropped) for told in drawn]
 
     def stream(self, prompt: str = "", *, num_stories: int = 1, **options: Any) -> Iterator[tuple[int, str]]:
         """Tell stories piece by piece, as the tokens come, in whole characters and without the prompt.
 
         Args:
-            prompt: the beginning; may be empty.
+            prompt: the beginning; may be empty. `prompt_tokens_dropped` says whether it is too long.
             num_stories: how many at once.
             options: those of `steps`.
 
         Yields:
             (story, piece): which story goes on, and by what text.
+
+        Raises:
+            ConfigError, PromptError: as `steps` does, when the first piece is asked for.
         """
         steps = self.steps(prompt, num_stories=num_stories, **options)
         decoders = [StreamingDecoder(self.tokenizer) for _ in range(num_stories)]
         for step in steps:
-            for story, tokens in groupby(step, key=itemgetter(0)):
-                yield story, "".join(decoders[story].feed(token) for _, token in tokens)
+            for story, drawn in groupby(step, key=attrgetter("story")):
+                yield (
+                    story,
+                    "".join(decoders[story].feed(token) for _, token, _ in drawn if token != self.tokenizer.eot),
+                )
         for story, decoder in enumerate(decoders):
             yield story, decoder.finish()
 
@@ -79,67 +136,88 @@ class StoryTeller:
         num_stories: int = 1,
         strategy: str | Strategy | None = None,
         max_new_tokens: int = MAX_NEW_TOKENS,
-        seed: int = 0,
+        seed: int | None = None,
         **options: Any,
-    ) -> Iterator[list[tuple[int, int]]]:
-        """Tell stories in tokens: what `stream` makes text of.
+    ) -> Iterator[list[Drawn]]:
+        """Tell stories in tokens: what `stream` and `generate` make text of.
 
         Args:
-            prompt: the beginning; may be empty.
+            prompt: the beginning; may be empty. Of one that is longer than the block only the end is used.
             num_stories: how many at once.
-            strategy: a name, by default temperature 0.8 with top-p 0.95, or a `Strategy`.
+            strategy: a name, a `Strategy`, or None: the one that `make_strategy` takes for the options, by default
+                temperature 0.8 with top-p 0.95.
             max_new_tokens: at most so many tokens a story.
-            seed: of all chance; the same seed tells the same stories.
-            options: the fields of `Strategy`, where they go with this one.
+            seed: of all chance, any whole number: the same seed tells the same stories. None draws one.
+            options: the fields of `Strategy`, where they go with this one; all filters combine.
 
         Returns:
-            For each step, (story, token) of the stories still being told. A story with fewer than `max_new_tokens` has
-            ended by itself. A beam search takes one step for each story.
+            For each step, a token of each story still being told. The last one of a story that ends by itself is the
+            end-of-text. A beam search takes one step for each story.
 
         Raises:
-            ConfigError: an option is out of range or contradicts the strategy.
-            PromptError: the prompt has characters that the tokenizer does not know.
+            ConfigError: an option is of a wrong type, out of range, or contradicts the strategy.
+            PromptError: the prompt is no string, or has characters that the tokenizer does not know.
         """
         chosen = _choose(strategy, options)
-        _check(num_stories, max_new_tokens, chosen)
+        num_stories = _checked_count(num_stories, chosen)
         return SEARCHES.get(chosen.name, decode)(
             self.model,
             [self.tokenizer.eot, *self._encode(prompt)],
             chosen,
             eot=self.tokenizer.eot,
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=whole_number("max_new_tokens", max_new_tokens, least=1),
             num_stories=num_stories,
-            seed=seed,
+            seed=given_or_drawn_seed(seed),
         )
 
+    def prompt_tokens_dropped(self, prompt: str) -> int:
+        """How many tokens at the start of a prompt the model will not see: 0 unless it is longer than the block.
+
+        Raises:
+            PromptError: the prompt is no string, or has characters that the tokenizer does not know.
+        """
+        length = len(self._encode(prompt))
+        window = first_window(length + 1, self.model.config.block_size)  # with the end-of-text that stands before it
+        return max(0, length - window)
+
     def _encode(self, prompt: str) -> list[int]:
-        unknown = self.tokenizer.unknown_characters(prompt)
+        unknown = self.tokenizer.unknown_characters(checked_prompt(prompt))
         if unknown:
             shown = " ".join(repr(character) for character in unknown[:5])
             raise PromptError(f"the prompt has characters this model has never seen: {shown}; write it without them")
         return self.tokenizer.encode(prompt)
 
+    def _story(self, prompt: str, told: list[Drawn], seed: int, dropped: int) -> Story:
+        ids, log_probabilities = (tuple(column) for column in list(zip(*told, strict=True))[1:])
+        has_ended = ids[-1] == self.tokenizer.eot
+        text = prompt + self.tokenizer.decode(ids[:-1] if has_ended else ids)
+        return Story(text, ids, log_probabilities, "stop" if has_ended else "length", seed, dropped)
 
-def load(run: str | os.PathLike[str] | None = None, checkpoint: str = "best") -> StoryTeller:
+
+def load(
+    run: str | os.PathLike[str] | Run | None = None, checkpoint: str = "best", device: str | torch.device | None = None
+) -> StoryTeller:
     """Load a trained model that tells.
 
     Args:
-        run: a folder that `train` made.
+        run: what `train` returned, or its folder.
         checkpoint: `best` (lowest validation loss) or `last`.
+        device: `cpu`, `cuda`, `cuda:1` or `mps`; None or `auto`: CUDA if there is one, else mps, else the CPU.
 
     Raises:
         RunError: the run is missing or damaged, or none is named while no model ships with storyloom.
+        ConfigError: there is no such checkpoint or device.
     """
     if run is None:
         raise RunError(
             "no model ships with this version: train one with `storyloom demo` (minutes) or `storyloom train`, "
             "then name its folder with --model"
         )
-    opened = Run(run)
-    return StoryTeller(opened.load_model(checkpoint), opened.tokenizer)
+    opened = run if isinstance(run, Run) else Run(named_path("run", run, RunError))
+    return StoryTeller(opened.load_model(checkpoint, device), opened.tokenizer)
 
 
-def _choose(strategy: str | Strategy | None, options: dict[str, Any]) -> Strategy:
+def _choose(strategy: Any, options: dict[str, Any]) -> Strategy:
     if not isinstance(strategy, Strategy):
         return make_strategy(strategy, **options)
     if options:
@@ -147,14 +225,20 @@ def _choose(strategy: str | Strategy | None, options: dict[str, Any]) -> Strateg
     return strategy
 
 
-def _check(num_stories: int, max_new_tokens: int, strategy: Strategy) -> None:
-    if num_stories < 1:
-        raise ConfigError(f"num_stories = {num_stories} must be at least 1")
-    if max_new_tokens < 1:
-        raise ConfigError(f"max_new_tokens = {max_new_tokens} must be at least 1")
-    most = strategy.most_stories
-    if most is not None and num_stories > most:
+def _checked_count(num_stories: Any, strategy: Strategy) -> int:
+    count, most = whole_number("num_stories", num_stories, least=1), strategy.most_stories
+    if most is not None and count > most:
         raise ConfigError(
-            f"num_stories = {num_stories} contradicts the strategy {strategy.name}, which tells {most} here: "
+            f"num_stories = {count} contradicts the strategy {strategy.name}, which tells {most} here: "
             f"ask for {most}, or choose a strategy with chance"
+        )
+    return count
+
+
+def _warn_of_dropped(story: Story) -> None:
+    """To whoever called `tell` or `tell_all`: they return text alone, which cannot say it."""
+    if story.prompt_tokens_dropped:
+        warnings.warn(
+            f"the prompt is longer than the model's block: its first {story.prompt_tokens_dropped} tokens are not used",
+            stacklevel=3,
         )

@@ -8,6 +8,7 @@ from storyloom.generation import load, make_strategy
 from storyloom.reporting.record import Record
 
 MAX_NEW_TOKENS = 200  # of a story that is told for a page
+SEED = 0  # of these stories, so that a page written again tells the same ones
 FRAMES = 24  # of the film at most
 
 
@@ -36,14 +37,14 @@ def by_each_strategy(record: Record, checkpoint: str | None) -> Sequence[Strateg
     """A story by each strategy; none before the first checkpoint."""
     if checkpoint is None:
         return []
-    return compare_strategies(load(record.run.path, checkpoint), max_new_tokens=MAX_NEW_TOKENS)
+    return compare_strategies(load(record.run.path, checkpoint), seed=SEED, max_new_tokens=MAX_NEW_TOKENS)
 
 
 def by_default(record: Record) -> str | None:
-    """A story by the default strategy, with the same dice for every run; None before the first checkpoint."""
+    """A story by the default strategy, with the same seed for every run; None before the first checkpoint."""
     if record.checkpoint is None:
         return None
-    return load(record.run.path, record.checkpoint).tell(max_new_tokens=MAX_NEW_TOKENS)
+    return load(record.run.path, record.checkpoint).tell(seed=SEED, max_new_tokens=MAX_NEW_TOKENS)
 
 
 def default_strategy() -> str:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import torch
 
 from storyloom.config import TrainConfig
+from storyloom.config.schema import DEVICE_NAMES, is_device_name
 from storyloom.errors import ConfigError
 from storyloom.runtime.cores import count_cores
 from storyloom.runtime.precision import choose_precision
@@ -39,11 +40,28 @@ class Runtime:
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
 
-def choose_device() -> torch.device:
-    """CUDA where there is one, else Apple's mps, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+def choose_device(name: str | torch.device = "auto") -> torch.device:
+    """The device of a name: `auto` is CUDA where there is one, else Apple's mps, else the CPU.
+
+    Args:
+        name: `auto`, `cpu`, `cuda` (the current one), `cuda:1` (by its index), `mps`, or a `torch.device`.
+
+    Raises:
+        ConfigError: the name is none of these, or this machine has no such device.
+
+    >>> choose_device("cpu")
+    device(type='cpu')
+    """
+    asked = str(name) if isinstance(name, torch.device) else name
+    if not isinstance(asked, str) or not is_device_name(asked):
+        raise ConfigError(f"device = {asked!r} is not a device: give {DEVICE_NAMES}")
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    present = [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+    if asked == "auto":
+        return torch.device("cuda" if cuda else present[0])
+    if asked not in present and not (asked == "cuda" and cuda):
+        raise ConfigError(f"device = {asked!r} is not there: this machine has {', '.join(present)}; take one, or auto")
+    return torch.device(asked)
 
 
 def choose_runtime(settings: TrainConfig) -> Runtime:
@@ -57,7 +75,7 @@ def choose_runtime(settings: TrainConfig) -> Runtime:
     threads = settings.threads if isinstance(settings.threads, int) else count_cores()
     _check_threads(threads)
     torch.set_num_threads(threads)
-    device = choose_device()
+    device = choose_device(settings.device)
     precision, why = settings.precision, "as train.precision says"
     if precision == "auto":
         precision, why = choose_precision(device)

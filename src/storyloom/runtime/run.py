@@ -18,6 +18,7 @@ from storyloom.files import settled_folder
 from storyloom.model import GPT
 from storyloom.runtime.checkpoint import load_checkpoint
 from storyloom.runtime.device import choose_device
+from storyloom.runtime.forking import fork_safe
 
 CHECKPOINTS = ("best", "last")
 
@@ -64,12 +65,18 @@ class Run:
         """Whether the checkpoint `last` or `best` has been saved."""
         return settled_folder(self.checkpoint_folder(name)).exists()
 
-    def load_model(self, checkpoint: str = "best") -> GPT:
-        """The model with the weights of a checkpoint, in evaluation mode, on the best device of this machine.
+    def load_model(self, checkpoint: str = "best", device: str | torch.device | None = None) -> GPT:
+        """The model with the weights of a checkpoint, in evaluation mode.
+
+        Args:
+            checkpoint: `best` or `last`.
+            device: as `choose_device` takes it; None means `auto`, the best one of this machine.
 
         Raises:
             CheckpointError: the checkpoint is missing or damaged.
+            ConfigError: there is no such checkpoint or device.
         """
+        target = choose_device("auto" if device is None else device)
         if checkpoint not in CHECKPOINTS:
             raise ConfigError(f"unknown checkpoint {checkpoint!r}: known are {', '.join(CHECKPOINTS)}")
         folder = self.checkpoint_folder(checkpoint)
@@ -79,10 +86,10 @@ class Run:
                 "or name the other one with --checkpoint"
             )
         weights = load_checkpoint(folder).weights
-        with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced: leave the caller's dice alone
+        with fork_safe(), torch.random.fork_rng(devices=[]):  # weights are drawn and replaced: put the generator back
             model = GPT(self.config.model)
-        load_weights(model, weights, folder)
-        return model.to(choose_device()).eval()
+            load_weights(model, weights, folder)
+        return model.to(target).eval()
 
 
 def model_weights(model: GPT) -> dict[str, torch.Tensor]:

@@ -1,8 +1,10 @@
 """What a training would do: its plan, its memory and its minutes, without making a run of it."""
 
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ from storyloom.data import Data, prepare
 from storyloom.errors import RunError
 from storyloom.model import count_parameters
 from storyloom.runtime import Runtime
+from storyloom.signals import exit_on_signals
+from storyloom.training.process import only_training, process_as_found
 from storyloom.training.request import Request
 from storyloom.training.resolve import check_time, differences, resolve
 from storyloom.training.trainer import Trainer
@@ -53,31 +57,49 @@ class DryRun:
     notes: list[str]
 
 
-def dry_run(request: Request, started: float) -> DryRun:
-    """Resolve a request, and measure a few updates on throwaway state.
+def dry_run(
+    data: Data | str | os.PathLike[str] | None = None,
+    *,
+    preset: str | None = None,
+    config: str | os.PathLike[str] | None = None,
+    settings: Sequence[str] = (),
+    minutes: float | None = None,
+    init: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+) -> DryRun:
+    """Find out what `train` would do with the same arguments: a few updates are measured on throwaway state.
 
-    Args:
-        request: as `train` takes it; a text is prepared into a temporary folder.
-        started: `time.perf_counter()` at the start.
+    A text is prepared into a temporary folder. Nothing else is written, and nothing is left.
 
     Raises:
         As `train` does, before its first update.
     """
-    asked = request.resolve()
-    with ExitStack() as held:
-        data = request.open_data()
-        if data is None:
+    started = time.perf_counter()
+    request = Request(
+        data,
+        preset=preset,
+        config=config,
+        settings=settings,
+        minutes=minutes,
+        init=init,
+        repeat=None,
+        device=device,
+    )
+    with only_training(), process_as_found(), exit_on_signals(), ExitStack() as held:
+        asked = request.resolve()
+        opened = request.open_data()
+        if opened is None:
             raise RunError("no data to train on: name a data folder, or a text file of stories")
-        if not isinstance(data, Data):
+        if not isinstance(opened, Data):
             folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
-            data = prepare(data, out=folder / "data", preset=asked.data)
+            opened = prepare(opened, out=folder / "data", preset=asked.data)
             started = time.perf_counter()
-        notes = differences(asked, data, request.settings)
-        config, runtime, compiled = resolve(request, asked, data, notes)
-        trainer = Trainer(config, data, runtime, compiled)
-        if config.train.minutes is not None:
-            check_time(config.train.minutes, trainer, data, started)
-        return _measured(trainer, config, runtime, started, notes)
+        notes = differences(asked, opened, request.settings)
+        resolved, runtime, compiled = resolve(request, asked, opened, notes)
+        trainer = Trainer(resolved, opened, runtime, compiled)
+        if resolved.train.minutes is not None:
+            check_time(resolved.train.minutes, trainer, opened, started)
+        return _measured(trainer, resolved, runtime, started, notes)
 
 
 def _measured(trainer: Trainer, config: Config, runtime: Runtime, started: float, notes: list[str]) -> DryRun:

@@ -36,10 +36,11 @@ class Request:
         *,
         preset: str | None,
         config: str | os.PathLike[str] | None,
-        settings: tuple[str, ...],
+        settings: Sequence[str],
         minutes: float | None,
         init: str | os.PathLike[str] | None,
         repeat: str | os.PathLike[str] | None,
+        device: str | None,
     ) -> None:
         _check_types(preset, settings, minutes)
         if preset is not None and config is not None:
@@ -51,7 +52,7 @@ class Request:
         self._data = data if data is None or isinstance(data, Data) else _path(data, "data")
         self.preset = preset
         self.file = Path(_path(config, "config")) if config is not None else None
-        self.settings, self.minutes = settings, minutes
+        self.settings, self.minutes, self._device = tuple(settings), minutes, device
         self.repeat = _finished(Run(_path(repeat, "repeat"))) if repeat is not None else None
         if self.repeat is not None:
             init = self.repeat.origin.get("init")
@@ -66,7 +67,7 @@ class Request:
             if path != printable(path):
                 raise RunError(f"the path {printable(path)} is not UTF-8, and a run cannot name it: rename it")
         if self.repeat is not None:
-            return self.repeat.config
+            return self.on_device(self.repeat.config)
         base = load_config(self.file)[0] if self.file else load_preset(self.preset or DEFAULT_PRESET)
         if self.minutes is not None:
             base = base.with_(train=base.train.with_(**dict.fromkeys(LIMITS), minutes=self.minutes))
@@ -74,7 +75,11 @@ class Request:
             base = base.with_(model=self.init.config.model)
             if isinstance(data, str) and not _is_folder(data):
                 base = base.with_(data=base.data.with_(tokenizer=str(self.init.path / "tokenizer.json")))
-        return apply_settings(base, self.settings)
+        return self.on_device(apply_settings(base, self.settings))
+
+    def on_device(self, config: Config) -> Config:
+        """A configuration with the device that was asked for, if one was."""
+        return config if self._device is None else config.with_(train=config.train.with_(device=self._device))
 
     def open_data(self) -> Data | str | None:
         """The data folder, opened, or the name of a source of stories that is to be prepared.
@@ -128,7 +133,8 @@ class Request:
 def _check_types(preset: object, settings: object, minutes: object) -> None:
     if not isinstance(preset, str | None):
         raise ConfigError(f"preset is {preset!r:.60}, of type {type(preset).__name__}: give a preset's name")
-    if not isinstance(settings, tuple) or not all(isinstance(setting, str) for setting in settings):
+    # A single text would be taken for a sequence of its letters.
+    if not isinstance(settings, list | tuple) or not all(isinstance(setting, str) for setting in settings):
         raise ConfigError(f"settings is {settings!r:.60}: give texts such as model.n_layer=6, in a list")
     if isinstance(minutes, bool) or not isinstance(minutes, int | float | None):
         raise ConfigError(f"minutes is {minutes!r:.60}, of type {type(minutes).__name__}: give a number")

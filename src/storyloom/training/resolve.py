@@ -41,7 +41,11 @@ def resolve(
     compiled = CompiledStep(runtime.device)
     compiles = decides_to_compile(config, data, runtime, compiled, updates)
     train = config.train.with_(
-        max_steps=updates, compile=compiles, precision=runtime.precision, threads=runtime.threads
+        max_steps=updates,
+        compile=compiles,
+        device=str(runtime.device),
+        precision=runtime.precision,
+        threads=runtime.threads,
     )
     return config.with_(train=train), replace(runtime, compile=compiles), compiled if compiles else None
 

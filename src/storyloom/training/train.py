@@ -2,10 +2,9 @@
 
 import json
 import os
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -26,12 +25,11 @@ from storyloom.training.deadline import AsWritten, ByUpdates, Deadline, Director
 from storyloom.training.folder import BEGUN, OWN_DATA, PLANS, alone_in, begun, clear
 from storyloom.training.loop import Loop, RunClock, repair_best
 from storyloom.training.metrics import METRICS, Listener, MetricsLog, cut_back, latest_row, read_rows
+from storyloom.training.process import only_training, process_as_found
 from storyloom.training.progress import LiveLine
 from storyloom.training.request import Request
 from storyloom.training.resolve import check_time, differences, resolve
 from storyloom.training.trainer import CompiledStep, Trainer
-
-_TRAINING = threading.Lock()  # PyTorch has one generator of random numbers and one thread count a process
 
 
 def train(
@@ -44,6 +42,7 @@ def train(
     minutes: float | None = None,
     init: str | os.PathLike[str] | None = None,
     repeat: str | os.PathLike[str] | None = None,
+    device: str | None = None,
     resume: bool = False,
     progress: bool | Listener = True,
 ) -> Run:
@@ -63,6 +62,8 @@ def train(
             the data must have been prepared with its tokenizer.
         repeat: train as this finished run was trained, with its settings and its data, and with its plans in place of
             the clock: on the same machine, thread count and PyTorch the weights are the same to the bit.
+        device: where to train, in place of the setting `train.device`; a resumed or repeated run may have another one
+            than before, but not the same bits then.
         resume: continue from the last checkpoint; the other options, if given, must be those the run was started with.
         progress: write a live line to standard error; or a function that is told every row of the metrics and each
             sample as it comes, instead: a dictionary with `kind` (`start`, `plan`, `train`, `eval`, `sample`, `note`,
@@ -84,12 +85,21 @@ def train(
     folder = _checked_out(out)
     listener = progress if callable(progress) else LiveLine() if progress else None
     request = Request(
-        data, preset=preset, config=config, settings=_texts(settings), minutes=minutes, init=init, repeat=repeat
+        data,
+        preset=preset,
+        config=config,
+        settings=settings,
+        minutes=minutes,
+        init=init,
+        repeat=repeat,
+        device=device,
     )
-    with _only_training(), _process_as_found(), exit_on_signals(), alone_in(folder):
+    with only_training(), process_as_found(), exit_on_signals(), alone_in(folder):
         if resume and (folder / "config.toml").is_file():
             run = Run(folder)
-            return _go_on(run, request.check(run), choose_runtime(run.config.train), None, started, listener)
+            opened = request.check(run)
+            run.config = request.on_device(run.config)
+            return _go_on(run, opened, choose_runtime(run.config.train), None, started, listener)
         if resume and (folder / BEGUN).is_file():
             clear(folder)
         if not is_vacant(folder):
@@ -103,40 +113,11 @@ def train(
         return _go_on(run, opened, runtime, compiled, started, listener)
 
 
-def _texts(settings: object) -> tuple[str, ...]:
-    """A single text would be taken for a sequence of its letters."""
-    return tuple(settings) if isinstance(settings, list | tuple) else (settings,)  # pyright: ignore[reportReturnType]
-
-
 def _checked_out(out: object) -> Path:
     text = text_of(out, "out", "give the path of the run folder to make")
     if not text:  # `Path("")` is the working directory
         raise RunError("out is empty: name the run folder to make")
     return Path(text)
-
-
-@contextmanager
-def _only_training() -> Iterator[None]:
-    if not _TRAINING.acquire(blocking=False):
-        raise RunError("a training is running in this process: wait for it, or train in another process")
-    try:
-        yield
-    finally:
-        _TRAINING.release()
-
-
-@contextmanager
-def _process_as_found() -> Iterator[None]:
-    """Put random generators and thread count back when the block is over."""
-    threads = torch.get_num_threads()
-    on_mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-            if on_mps is not None:
-                torch.mps.set_rng_state(on_mps)
 
 
 def _opened(data: Data | str | None, folder: Path, settings: DataConfig, listener: Listener | None) -> Data:
@@ -164,7 +145,8 @@ def _start(
     if request.repeat is None:
         resolved, runtime, compiled = resolve(request, config, data, notes)
     else:
-        resolved, runtime = _repeated(request.repeat, data), choose_runtime(config.train)
+        _check_data(request.repeat, data)
+        resolved, runtime = config, choose_runtime(config.train)
     trainer = Trainer(resolved, data, replace(runtime, compile=False))
     if request.repeat is None and resolved.train.minutes is not None:
         check_time(resolved.train.minutes, trainer, data, started)
@@ -189,11 +171,10 @@ def _start(
     return Run(folder), runtime, compiled
 
 
-def _repeated(other: Run, data: Data) -> Config:
-    """The settings of a run that is to be repeated."""
+def _check_data(other: Run, data: Data) -> None:
+    """A run is repeated on the data that it was trained on."""
     if data.fingerprint != other.origin["data_fingerprint"]:
         raise RunError(f"{data.path} is not the data that {other.path} was trained on: name that")
-    return other.config
 
 
 def _begin_from(init: Run, trainer: Trainer) -> Checkpoint:
@@ -232,7 +213,7 @@ def _go_on(
             log.write("start", trainer.step, **trainer.description())
             Loop(trainer, run, log, _director(trainer, run, data, log, clock), clock).fit()
             _note_on_warm_up(trainer, log)
-            figures = evaluate(run, data=data)
+            figures = evaluate(run, data=data, device=str(trainer.runtime.device))
             minutes = round(clock.elapsed() / 60, 2)
             log.write("final", trainer.step, checkpoint="best", **figures, minutes=minutes)
     except OSError as error:  # a full disk, a folder that is gone
