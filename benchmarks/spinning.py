@@ -26,7 +26,7 @@ MEASURED = [(mode, place) for mode in ("eager", "compiled") for place in ("alone
 
 
 def worker(preset: str, data_folder: str) -> None:
-    """Train in turns as told on standard input, `eager SECONDS` or `compiled SECONDS`; answers with updates a second."""
+    """Train in turns as told on standard input (`eager SECONDS`, `compiled SECONDS`); answer with updates a second."""
     from storyloom.config import load_preset
     from storyloom.data import Data
     from storyloom.runtime import choose_runtime
@@ -99,7 +99,7 @@ def measure(preset: str, data_folder: str, rounds: int, seconds: float) -> dict[
 
 
 def table(found: dict[str, dict[str, list[float]]]) -> str:
-    """A line a setting: the share of the first row's speed in the same place, and that beside of the first row alone."""
+    """A line a setting: its speed in each place as a share of the first row's alone, the median over rounds."""
     first = found["nothing set"]
     columns = list(first)
     lines = [f"| | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]

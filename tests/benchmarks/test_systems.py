@@ -18,7 +18,6 @@ from storyloom.config import apply_settings, load_preset
 from storyloom.data import Data
 from storyloom.errors import RunError
 from storyloom.generation import make_strategy
-from storyloom.training import budget
 
 ORIGIN = {"text": "T.txt", "text_sha256": "abc", "text_bytes": 9_000_011}
 ORIGIN |= {"val": "V.txt", "val_sha256": "def", "val_bytes": 700_001}
@@ -355,7 +354,6 @@ def test_a_small_system_from_end_to_end(tmp_path, command, path, text, validatio
 
 
 def test_what_cannot_be_trained_in_the_minutes_says_so(tmp_path, story_data, monkeypatch):
-    monkeypatch.setattr(budget, "PROBE_SECONDS", 0.0)
     job = Job("small", Contestant("tiny", "Small", {}, (*SMALL, *QUICK)), 1e-6)
     assert "is too little" in systems.measure(job, story_data.path, tmp_path)["failed"]
     assert list(tmp_path.iterdir()) == []

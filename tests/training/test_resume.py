@@ -126,7 +126,7 @@ def test_a_run_without_a_checkpoint_starts_at_step_0(tmp_path, tiny_file, short_
 HALF = temporary_path(Path("config.toml"), "tmp").name
 
 
-@pytest.mark.parametrize("left", [None, [], ["begun"], ["begun", "tokenizer.json"], ["begun", HALF]])
+@pytest.mark.parametrize("left", [None, [], ["begun"], ["begun", "tokenizer.json"], ["begun", HALF]], ids=range(5))
 def test_a_start_that_died_before_its_configuration_begins_anew(tmp_path, tiny_file, short_data, metric_rows, left):
     if left is not None:
         (tmp_path / "R").mkdir()

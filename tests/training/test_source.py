@@ -83,7 +83,7 @@ def test_the_command_repeated_resumes(tmp_path, tiny_file, text, dying_at, compu
     assert computed(again.path) == computed(whole.path)
 
 
-@pytest.mark.parametrize("left", ["data", temporary_path(Path("data"), "partial").name])
+@pytest.mark.parametrize("left", ["data", temporary_path(Path("data"), "partial").name], ids=["data", "partial"])
 def test_a_start_that_died_while_preparing_begins_anew(tmp_path, tiny_file, text, left):
     (tmp_path / "R" / left).mkdir(parents=True)
     (tmp_path / "R" / "begun").touch()
