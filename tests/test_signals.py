@@ -90,6 +90,33 @@ def test_prepare_cleans_up(tmp_path: Path, number: int, status: int) -> None:
     assert os.listdir(tmp_path) == []
 
 
+GUARDED = """
+from storyloom.cli import main
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_workers_end_without_a_word(tmp_path: Path, number: int, status: int) -> None:
+    """A signal to all processes, as a terminal that closes sends it: Python's own helper process printed tracebacks."""
+    script = tmp_path / "run.py"
+    script.write_text(GUARDED)
+    words = ["prepare", "storybook", "--out", str(tmp_path / "D"), "--limit-mb", "200", "--clean", "--workers", "2"]
+    command = [sys.executable, str(script), *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            while not any(path.stat().st_size for path in tmp_path.glob(".D.*.partial/train.txt")):
+                assert process.poll() is None
+                time.sleep(0.01)
+            os.killpg(process.pid, number)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, "Traceback" in said) == (status, False)
+    assert os.listdir(tmp_path) == ["run.py"]
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_what_a_killed_prepare_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
     words = ["prepare", "storybook", "--out", str(tmp_path / "D"), "--tokenizer", "char", "--limit-mb"]

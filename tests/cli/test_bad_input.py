@@ -295,7 +295,7 @@ BAD = {
     "compare R R-char --out afile": ["afile exists already and is no page of storyloom's", "--out"],
     "compare R R-char --out nope/a.html": ["there is no folder nope"],
     # demo
-    "demo --out D": ["D exists already", "choose another out", "remove it"],
+    "demo --out D": ["D exists already", "--out", "remove it"],
     "demo --out afile": ["afile exists already"],
     "demo --minutes 0 --out X": ["--minutes 0", "above 0", "--minutes 2"],  # the data was prepared all the same
     "demo --minutes nan --out X": ["--minutes nan", "finite"],

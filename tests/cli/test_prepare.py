@@ -111,7 +111,7 @@ def test_words_that_are_cut_to_learn_the_tokenizer_are_reported(command, tmp_pat
         "prepare", tmp_path / "a.txt", "--val", "small.txt", "--out", tmp_path / "X", "--vocab-size", "271"
     )
     assert outcome.status == 0
-    assert outcome.out.startswith("cut to learn the tokenizer, as they are longer than 256 characters: 1 words\n")
+    assert outcome.out.startswith("words of more than 256 characters, cut to learn the tokenizer: 1\n")
     manifest = json.loads((tmp_path / "X" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["corpus"]["long_words_cut"] == 1
 

@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from importlib import import_module
 from itertools import pairwise
@@ -242,63 +240,6 @@ def test_what_cannot_be_prepared_leaves_nothing(tmp_path, stories, options, erro
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
-@pytest.mark.parametrize(
-    ("sources", "options", "error", "part"),
-    [
-        ([b"a.txt"], {}, DataError, r"a source of stories is b'a\.txt', of type bytes: give a path, or `storybook`"),
-        ([None], {}, DataError, "a source of stories is None, of type NoneType"),
-        ([""], {}, DataError, "no such file: ''"),
-        (["a.txt"], {"val": b"v"}, DataError, "val is b'v', of type bytes"),
-        (["a.txt"], {"val": ""}, DataError, "no such file: ''"),
-        (["a.txt"], {"out": ""}, DataError, "out is empty: name the data folder to make"),
-        (["a.txt"], {"out": b"D"}, DataError, "out is b'D', of type bytes"),
-        (["a.txt"], {"out": None}, DataError, "out is None, of type NoneType"),
-        (["a.txt"], {"preset": Path("tiny")}, ConfigError, "preset is .*tiny.*, of type .*Path: give a preset's name"),
-        (["a.txt"], {"preset": ["tiny"]}, ConfigError, "preset is .* of type list"),
-        (["a.txt"], {"tokenizer": b"bpe"}, DataError, "tokenizer is b'bpe', of type bytes"),
-        (["a.txt"], {"tokenizer": ""}, TokenizerError, "unknown tokenizer ''"),
-        (["a.txt"], {"workers": 1.5}, ConfigError, r"workers = 1\.5: at least 1"),
-        (["a.txt"], {"workers": True}, ConfigError, "workers = True"),
-        (["a.txt"], {"vocab_size": "many"}, ConfigError, "vocab_size"),
-        (["a.txt"], {"limit_mb": [3]}, ConfigError, "limit_mb"),
-    ],
-)
-def test_what_is_of_the_wrong_type_or_empty_is_refused(tmp_path, monkeypatch, sources, options, error, part):
-    """They were TypeErrors, AttributeErrors, or the working directory."""
-    monkeypatch.chdir(tmp_path)
-    text_file(tmp_path, STORIES[:20])
-    with pytest.raises(error, match=part) as caught:
-        prepare(*sources, **{"out": "D", **options})
-    assert "\n" not in str(caught.value)
-    assert list(tree(tmp_path)) == ["a.txt"]
-
-
-def test_a_tokenizer_may_be_a_path(tmp_path):
-    """It was an AttributeError."""
-    BPETokenizer.train(STORIES[:7], 271).save(tmp_path / "t.json")
-    data = prepare(text_file(tmp_path, STORIES), out=tmp_path / "D", tokenizer=tmp_path / "t.json")
-    assert data.tokenizer.vocab_size == 271
-    assert data.manifest["settings"]["tokenizer"] == str(tmp_path / "t.json")
-
-
-UNGUARDED = """
-import sys
-from storyloom.data import prepare
-prepare("storybook", out=sys.argv[1], tokenizer="char", limit_mb=0.05, workers=2)
-"""
-
-
-def test_a_script_without_a_main_guard_gets_one_line(tmp_path):
-    """Each worker ran the script again, and printed pages of its own before the line."""
-    (tmp_path / "script.py").write_text(UNGUARDED, encoding="utf-8")
-    command = [sys.executable, tmp_path / "script.py", tmp_path / "D"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert ended.returncode == 1
-    assert ended.stderr.count("Traceback") == 1  # the script's own
-    assert 'an `if __name__ == "__main__":` around the call' in ended.stderr.splitlines()[-1]
-    assert [path.name for path in tmp_path.iterdir()] == ["script.py"]
-
-
 def test_a_story_with_one_huge_word_is_prepared(tmp_path):
     """Learning merges from it took a time that grows with the square of its length."""
     huge = "ab" * 200_000
@@ -434,27 +375,3 @@ def test_a_source_is_read_once(tmp_path, monkeypatch):
     with pytest.raises(TokenizerError):  # which is known before anything is read
         prepare(tmp_path / "a.txt", out=tmp_path / "E", tokenizer="bpr")
     assert [len(source.readings) for source in opened] == [1]
-
-
-PREPARE = """
-import resource, sys
-from storyloom.data import prepare
-if __name__ == "__main__":
-    prepare(sys.argv[1], out=sys.argv[2], vocab_size=307, clean=True)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak is in other units, or not to be had")
-def test_memory_does_not_grow_with_the_text(tmp_path):
-    (tmp_path / "run.py").write_text(PREPARE)
-    told, peaks = [tell(5, index).text for index in range(101)], []
-    for megabytes in (11, 53):
-        text = tmp_path / f"{megabytes}.txt"
-        with text.open("w") as file:
-            while file.tell() < megabytes * 1e6:
-                file.write(join_stories(f"{file.tell()} {story}" for story in told))
-        command = [sys.executable, tmp_path / "run.py", text, tmp_path / str(megabytes)]
-        peaks.append(int(subprocess.run(command, capture_output=True, check=True).stdout) * 1024)
-    assert peaks[1] - peaks[0] < 15e6  # the digests of 90,000 stories are 1.4 MB of it

@@ -122,6 +122,10 @@ def test_an_interrupted_replacement_is_read_without_touching_it(tmp_path):
     _cut(new / FILES[0])
     assert_same(load_checkpoint(tmp_path / "last"), checkpoint(1))
     assert set(tmp_path.iterdir()) == {old, new}
+    _cut(old / FILES[0])
+    with pytest.raises(CheckpointError, match="damaged") as caught:
+        load_checkpoint(tmp_path / "last")
+    assert str(tmp_path / "last" / FILES[0]) in str(caught.value)  # and not a temporary name of ours
 
 
 def test_a_checkpoint_replaced_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ def prepare(
 
 
 def describe_corpus(counts: dict[str, int]) -> list[str]:
-    """What cleaning changed and dropped, and what stood on both sides, in a line each; none where there is nothing."""
+    """What cleaning changed and dropped, what stood on both sides, and what was cut: a line each, if there is any."""
     lines = []
     if "repaired" in counts:
         steps = ["repaired", "stripped_of_characters", "tidied", "dropped_empty", "dropped_duplicate"]
@@ -82,7 +82,5 @@ def describe_corpus(counts: dict[str, int]) -> list[str]:
     if counts["on_both_sides"]:
         lines.append(f"kept out of training, as validation has them too: {counts['on_both_sides']:,} stories")
     if counts.get("long_words_cut"):
-        lines.append(
-            f"cut to learn the tokenizer, as they are longer than 256 characters: {counts['long_words_cut']:,} words"
-        )
+        lines.append(f"words of more than 256 characters, cut to learn the tokenizer: {counts['long_words_cut']:,}")
     return lines

@@ -53,11 +53,15 @@ def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) ->
     if workers == 1:
         yield from map(function, items)
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (function,))
+    with _sheltered_from_the_terminal():  # starts a process of Python's own
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (function,))
     in_flight = deque()
     try:
         for item in items:
-            with _sheltered_from_ctrl_c(), _named_as_parent():  # submitting starts a process where all are at work
+            with (
+                _sheltered_from_the_terminal(),
+                _named_as_parent(),
+            ):  # submitting starts a process where all are at work
                 in_flight.append(pool.submit(_work, item))
             if len(in_flight) >= IN_FLIGHT * workers:
                 yield in_flight.popleft().result()
@@ -73,12 +77,12 @@ def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) ->
 
 
 @contextmanager
-def _sheltered_from_ctrl_c() -> Iterator[None]:
-    """Processes started meanwhile never see Ctrl-C, which is their parent's to handle; it gets it afterwards."""
+def _sheltered_from_the_terminal() -> Iterator[None]:
+    """Processes started meanwhile never see Ctrl-C, nor that the terminal closes: their parent does, and ends them."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

@@ -60,23 +60,24 @@ def _load(folder: Path) -> Checkpoint:
     if not settled.exists():
         raise CheckpointError(f"no checkpoint at {folder}: train one with `storyloom train`")
     try:
-        checksums = dict(json.loads(_read(settled / MANIFEST))["sha256"])
+        checksums = dict(json.loads(_read(settled, MANIFEST, folder))["sha256"])
     except (ValueError, KeyError, TypeError):
-        raise _damaged(settled / MANIFEST) from None
-    weights, tensors, state = (_read(settled / name, checksums.get(name)) for name in FILES)
+        raise _damaged(folder / MANIFEST) from None
+    weights, tensors, state = (_read(settled, name, folder, checksums.get(name)) for name in FILES)
     try:
         return Checkpoint(load(weights), load(tensors), json.loads(state))
     except (SafetensorError, ValueError):
-        raise _damaged(settled) from None
+        raise _damaged(folder) from None
 
 
-def _read(path: Path, checksum: str | None = None) -> bytes:
+def _read(settled: Path, name: str, folder: Path, checksum: str | None = None) -> bytes:
+    """A file of a checkpoint; an error names the checkpoint, wherever a save that died has left it."""
     try:
-        content = path.read_bytes()
+        content = (settled / name).read_bytes()
     except OSError:
-        raise CheckpointError(f"{path} is missing: use --checkpoint last or best, or train again") from None
-    if path.name != MANIFEST and hashlib.sha256(content).hexdigest() != checksum:
-        raise _damaged(path)
+        raise CheckpointError(f"{folder / name} is missing: use the other of the checkpoints last and best") from None
+    if name != MANIFEST and hashlib.sha256(content).hexdigest() != checksum:
+        raise _damaged(folder / name)
     return content
 
 
