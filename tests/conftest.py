@@ -1,6 +1,8 @@
 """Shared by all tests: small data, tiny configurations, and the real text where this machine has it."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,15 @@ checkpoint_interval = 2
 def one_thread() -> None:
     """Tiny tensors gain nothing from two threads, and tests share the machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_as_found() -> Iterator[None]:
+    """A test that leaves Ctrl-C ignored spoils those behind it, and in the processes that they start."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    left, _ = signal.getsignal(signal.SIGINT), signal.signal(signal.SIGINT, before)
+    assert left is before
 
 
 @pytest.fixture(scope="session")

@@ -136,7 +136,7 @@ def test_the_vocabulary_is_the_presets(known_times, monkeypatch, settings, entri
 
 @pytest.mark.parametrize("asked", ["auto", "true"])
 def test_a_compiler_that_fails_leaves_the_eager_step(known_times, monkeypatch, asked):
-    def fail(config, data, runtime):
+    def fail(config, data, runtime, compiled):
         raise ConfigError("compiling the training step fails")
 
     monkeypatch.setattr(training, "compiled_trainer", fail)

@@ -34,5 +34,5 @@ def real(monkeypatch):
 def text(tmp_path):
     """Fifty-three stories of the storybook."""
     path = tmp_path / "T.txt"
-    path.write_text("\n<|endoftext|>\n".join(story.text for story in stories(7, 53)), encoding="utf-8")
+    path.write_text("\n<|endoftext|>\n".join(story.text for story in stories(9, 53)), encoding="utf-8")
     return path

@@ -54,6 +54,8 @@ OTHERWISE = {
         "max_tokens": 103_000,
         "batch_size": 7,
         "grad_accum_steps": 5,
+        "log_interval": 3,
+        "minutes": 2.5,
         "learning_rate": 1 / 3,
         "min_lr": 1e-17,
         "warmup_steps": 11,

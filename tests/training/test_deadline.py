@@ -143,7 +143,7 @@ def clock(monkeypatch):
 
     for name, seconds in {"update": 0.5, "evaluate": 0.2, "sample": 0.1, "seconds_to_evaluate": 0.1}.items():
         monkeypatch.setattr(Trainer, name, taking(getattr(Trainer, name), seconds))
-    for name in ("train", "loop", "trainer"):
+    for name in ("train", "loop", "trainer", "resolve"):
         module = import_module(f"storyloom.training.{name}")
         monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 

@@ -94,6 +94,9 @@ def train(
         repeat=repeat,
         device=device,
     )
+    if not resume:  # what is wrong with them is said before anything is made
+        request.resolve()
+        request.open_data()
     with only_training(), process_as_found(), exit_on_signals(), alone_in(folder):
         if resume and (folder / "config.toml").is_file():
             run = Run(folder)
