@@ -1,12 +1,17 @@
 """The compiled training step: the same losses as the eager one, the same bits after a resume, and when it is taken."""
 
+import hashlib
+
 import pytest
 import torch
 
-from storyloom.config import apply_settings, load_config
+from storyloom.config import apply_settings, load_config, load_preset
+from storyloom.data import Data, prepare
 from storyloom.errors import ConfigError
+from storyloom.model import GPT
 from storyloom.runtime import choose_runtime, device
 from storyloom.training import autotune, train
+from storyloom.training.trainer import CompiledStep, Trainer
 
 needs_compiler = pytest.mark.skipif(not device.has_compiler(torch.device("cpu")), reason="no C++ compiler here")
 COMPILED = ["train.compile=true"]
@@ -73,3 +78,49 @@ def test_a_compiler_that_fails_is_refused_where_asked_for_and_else_left_alone(
     settings = ["train.compile=auto", "train.max_steps=2"]
     run = train(short_data, out=tmp_path / "R", config=tiny_file, settings=settings, progress=False)
     assert run.config.train.compile is False
+
+
+REPEATED = ["model.n_embd=64", "model.n_head=2", "model.block_size=128", "train.batch_size=8", "train.max_epochs=none"]
+REPEATED += ["train.grad_accum_steps=1", "train.max_steps=20", "train.compile=true", "train.threads=2", "train.seed=5"]
+
+
+@pytest.fixture(scope="module")
+def real_data(shared, tmp_path_factory) -> Data:
+    """Some real text, whose frequent words many threads meet at once."""
+    text = shared / "data" / "tinystories" / "train.txt"
+    return prepare(text, out=tmp_path_factory.mktemp("real") / "D", preset="laptop", limit_mb=0.5)
+
+
+@needs_compiler
+def test_two_compiled_threads_repeat_their_bits(real_data):
+    """The embedding's gradient was added up by atomic additions: three runs of one command, three checksums."""
+    config = apply_settings(load_preset("laptop"), REPEATED)
+    config = config.with_(model=config.model.with_(vocab_size=real_data.tokenizer.vocab_size))
+    runtime = choose_runtime(config.train)
+    compiled, found = CompiledStep(runtime.device), set()
+    try:
+        for _ in range(4):
+            trainer = Trainer(config, real_data, runtime, compiled)
+            for _ in range(6):
+                trainer.update()
+            found.add(weights_of(trainer.model))
+    finally:
+        torch.set_num_threads(1)
+    assert len(found) == 1
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.timeout(1200)
+def test_twenty_compiled_runs_on_two_threads_have_one_checksum(tmp_path, real_data):
+    found = set()
+    for n in range(20):
+        run = train(real_data, out=tmp_path / str(n), preset="laptop", settings=REPEATED, progress=False)
+        found.add(weights_of(run.load_model("last")))
+    assert len(found) == 1
+
+
+def weights_of(model: GPT) -> str:
+    content = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
+    return hashlib.sha256(content).hexdigest()
