@@ -1,4 +1,6 @@
 import functools
+import subprocess
+import sys
 
 import pytest
 
@@ -9,6 +11,7 @@ from storyloom.errors import ConfigError, RunError
 from storyloom.files import is_vacant
 from storyloom.generation import STRATEGIES, StoryTeller
 from storyloom.training import train
+from storyloom.training.metrics import read_rows
 
 SMALL = ["train.max_steps=5", "model.n_layer=1", "model.n_embd=32", "model.block_size=37", "train.batch_size=3"]
 
@@ -119,3 +122,16 @@ def test_the_grammar_reads_the_stories():
 
 def test_all_stories_may_be_good():
     assert demo.check_grammar(Fixed([storybook.tell(5, 2).text]), count=1) == (1.0, [])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_demo_of_the_readme_ends_in_its_time_and_near_the_limit(tmp_path):
+    """As `make demo` runs it: no test ever did, and its two minutes took four beside another program."""
+    command = [sys.executable, "-c", "from storyloom.cli import main; main()", "demo", "--out", str(tmp_path / "X")]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8").stdout
+    final = read_rows(tmp_path / "X" / "run" / "metrics.jsonl", "final")[-1]
+    assert 0.9 * 2 <= final["minutes"] <= 1.05 * 2
+    assert final["gap_bits_per_byte"] < 0.06
+    assert "of the sampled stories follow the grammar to the end" in shown
+    assert (tmp_path / "X" / "run" / "loss.png").is_file()

@@ -4,6 +4,7 @@ import re
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from storyloom.reporting import charts
 
@@ -110,3 +111,16 @@ def pieces(svg):
     """Of the line in the colour of training."""
     (line,) = re.findall(r'<path d="([^"]*)"[^>]*stroke: var\(--training\)', svg)
     return line.count("M")
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.1, 1.4), (0.31, 0.39), (0.9, 2.0), (0.2, 40.0), (1e-3, 1e3)])
+def test_a_logarithmic_axis_has_ticks_enough_to_be_read(low, high):
+    """The gradient norms of a short run had one tick on their axis, or none."""
+    axes = Figure().add_subplot()
+    axes.plot([0, 1], [low, high])
+    axes.set_yscale("log")
+    charts.plain_ticks(axes.yaxis)
+    bottom, top = axes.get_ylim()
+    ticks = [tick for tick in axes.yaxis.get_ticklocs() if bottom <= tick <= top]
+    assert len(ticks) >= 3
+    assert len({axes.yaxis.get_major_formatter()(tick) for tick in ticks}) == len(ticks)

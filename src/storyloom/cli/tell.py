@@ -9,12 +9,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import storyloom
 from storyloom.cli.evaluate import DEVICE_HELP
-from storyloom.cli.output import print_json
+from storyloom.cli.output import print_json, print_table
 from storyloom.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -158,13 +156,8 @@ def _print_comparison(compared: Sequence[StrategyQuality]) -> None:
     for quality in compared:
         stories = "\n\n".join(quality.stories)
         sys.stdout.write(f"--- {quality.strategy}\n{stories}\n\n")
-    table = Table("strategy", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for figure in FIGURES.values():
-        table.add_column(figure, justify="right")
-    for quality in compared:
-        values = [getattr(quality, name) for name in FIGURES]
-        table.add_row(quality.strategy, *(_rounded(value) for value in values))
-    Console(file=sys.stdout).print(table)
+    rows = [(each.strategy, *(_rounded(getattr(each, name)) for name in FIGURES)) for each in compared]
+    print_table(("strategy", *FIGURES.values()), rows)
 
 
 def _rounded(value: float) -> str:

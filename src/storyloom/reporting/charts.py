@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from storyloom.reporting.curves import MOST_POINTS, thin, window_of
 from storyloom.reporting.record import Record
@@ -205,11 +205,11 @@ def norm_chart(record: Record) -> Markup:
     def paint(axes: Axes) -> None:
         _curve(axes, record, record.column("grad_norm"), "gradient norm")
         axes.set_yscale("log")
-        plain_ticks(axes.yaxis)
         clip = record.config.train.grad_clip
         if clip is not None:
             axes.axhline(clip, color=LIMIT, linestyle="--", linewidth=1.2, label="clipped above")
             axes.legend()
+        plain_ticks(axes.yaxis)
 
     description = f"The norm of the gradient over the run, on a logarithmic scale, {_ends(record.column('grad_norm'))}"
     return draw("norm", description, paint, SMALL)
@@ -239,9 +239,14 @@ def _ends(values: np.ndarray) -> str:
     return f"from {known[0]:,.4g} to {known[-1]:,.4g}" if len(known) else "not known"
 
 
+NARROW = 5.0  # times, from the lowest to the highest
+
+
 def plain_ticks(axis: Axis) -> None:
     """A logarithmic axis' ticks as plain numbers: 0.5 reads better than 5 x 10^-1."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axis.get_view_interval()
+    is_narrow = high < NARROW * low  # a short run's gradient norms: of 1, 2 and 5 hardly any lies among them
+    axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]) if is_narrow else LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 
