@@ -35,15 +35,23 @@ def rewrite(old, new):
 DAMAGES = {
     "cut short": ("checkpoints/best/model.safetensors", cut, ["is damaged", "last and best"]),
     "altered": ("checkpoints/best/model.safetensors", flip, ["is damaged", "last and best"]),
-    "weights missing": ("checkpoints/best/model.safetensors", os.remove, ["is missing", "use the other of the checkpoints"]),
+    "weights missing": (
+        "checkpoints/best/model.safetensors",
+        os.remove,
+        ["is missing", "use the other of the checkpoints"],
+    ),
     "manifest altered": ("checkpoints/best/manifest.json", rewrite('"sha256"', '"sha"'), ["is damaged", "last and"]),
     "manifest's checksum": (
         "checkpoints/best/manifest.json",
         rewrite('safetensors": "', 'safetensors": "0'),
         ["damaged"],
     ),
-    "manifest missing": ("checkpoints/best/manifest.json", os.remove, ["is missing", "use the other of the checkpoints"]),
-    "checkpoint missing": ("checkpoints/best", shutil.rmtree, ["no checkpoint 'best'", "--resume", "use the other of the checkpoints"]),
+    "manifest missing": (
+        "checkpoints/best/manifest.json",
+        os.remove,
+        ["is missing", "use the other of the checkpoints"],
+    ),
+    "checkpoint missing": ("checkpoints/best", shutil.rmtree, ["no checkpoint 'best'", "--resume", "--checkpoint"]),
     "tokenizer cut short": ("tokenizer.json", cut, ["cannot read the tokenizer"]),
     "tokenizer missing": ("tokenizer.json", os.remove, ["no tokenizer at"]),
     "another tokenizer": ("tokenizer.json", None, ["is not the tokenizer this run was trained with", "put it back"]),
