@@ -22,8 +22,8 @@ INTRODUCTION = """# Story models side by side
 
 Five published story models, rebuilt from their descriptions as presets, and ours, `laptop`: trained here on the same
 text, measured on the same stories, in nats/token and in bits/byte. Only bits/byte compare models with different tokens.
-Smaller is better; ± is the standard error over stories. It leaves out what another seed would change, which for `laptop` is
-0.008 to 0.012 bits/byte: every row is a single run.
+Smaller is better; ± is the standard error over stories. It leaves out what another seed would change, which for
+`laptop` is 0.008 to 0.012 bits/byte: every row is a single run.
 
 This page is written by `make systems TEXT=TRAIN.txt VAL=VALID.txt` (`benchmarks/systems.py`) from
 `benchmarks/systems.jsonl`. The commands that repeat a single run stand with each system below.
@@ -45,10 +45,10 @@ which was not tuned on characters.
 """
 PUBLISHED = """## Against the published figures, in bits/byte
 
-What the descriptions report, beside ours on the validation stories named above. They report nats/token, and the bits/byte
-are our conversion: at about 4.0 bytes a token of GPT-2's vocabulary. `gpt-5m` names no tokenizer, and its figure rests on
-the guess that a token is a character of one byte. Two of the four are training losses, and not of held-out stories. Texts,
-tokens and hardware differ, too, as the last column says: read it as an order of magnitude.
+What the descriptions report, beside ours on the validation stories named above. They report nats/token, and the
+bits/byte are our conversion: at about 4.0 bytes a token of GPT-2's vocabulary. `gpt-5m` names no tokenizer, and its
+figure rests on the guess that a token is a character of one byte. Two of the four are training losses, and not of
+held-out stories. Texts, tokens and hardware differ, too, as the last column says: read it as an order of magnitude.
 """
 LADDER = """The runs of ours that these minutes come from, each a training of its own from the first update to the last:
 """

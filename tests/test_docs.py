@@ -16,7 +16,7 @@ from storyloom.config import Config
 from storyloom.config.schema import choices_of
 from storyloom.generation import STRATEGIES
 
-from .pages import PROJECT, blocks, lay_out, run_commands, run_examples
+from .pages import PROJECT, blocks, lay_out, measure_briefly, run_commands, run_examples
 
 DOCS = PROJECT / "docs"
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
@@ -81,6 +81,7 @@ def test_the_index_names_every_page_once() -> None:
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
 def test_what_a_page_shows_runs(page: Path, tmp_path: Path, monkeypatch, tiny_file: Path, capsys) -> None:
     lay_out(tmp_path)
+    measure_briefly(monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(sys.modules, "mine", None)  # so that it is forgotten again

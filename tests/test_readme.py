@@ -1,6 +1,5 @@
 """The commands that the README shows are run, with less time and smaller models."""
 
-import importlib
 import json
 import re
 
@@ -8,13 +7,12 @@ import pytest
 
 import storyloom
 
-from .pages import PROJECT, blocks, lay_out, run_commands
+from .pages import PROJECT, blocks, lay_out, measure_briefly, run_commands
 
 
 def test_they_run_one_after_the_other(tmp_path, monkeypatch, tiny_file, capsys):
     """Also the promise that the last two of them make: a repeated run ends with the same bits."""
-    dry_run = importlib.import_module("storyloom.training.dry_run")  # the package gives its function this name
-    monkeypatch.setattr(dry_run, "MEASURED_SECONDS", 0.05)
+    measure_briefly(monkeypatch)
     lay_out(tmp_path)
     monkeypatch.chdir(tmp_path)
     shown = [run_commands(text, tiny_file, capsys) for _, text in blocks(PROJECT / "README.md")]
