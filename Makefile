@@ -14,14 +14,14 @@ OLDEST_TESTS ?= tests/model tests/runtime tests/generation tests/training tests/
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(INSTALLED)  ## the whole way in minutes: stories, training, the exact limit, telling
+demo: $(INSTALLED)  ## the whole pipeline in minutes: stories, training, the exact limit, telling
 	rm -rf storyloom-demo
 	$(BIN)/storyloom demo --out storyloom-demo
 
 test: lint  ## static checks and all fast tests
 	$(BIN)/pytest -n 2 -rs
 
-lint: $(INSTALLED)  ## format, style, types, floors of the house
+lint: $(INSTALLED)  ## format, style, types, import layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright

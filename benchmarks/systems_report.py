@@ -22,7 +22,8 @@ INTRODUCTION = """# Story models side by side
 
 Five published story models, rebuilt from their descriptions as presets, and ours, `laptop`: trained here on the same
 text, measured on the same stories, in nats/token and in bits/byte. Only bits/byte compare models with different tokens.
-Smaller is better; ± is the standard error over stories.
+Smaller is better; ± is the standard error over stories. It leaves out what another seed would change, which for
+`laptop` is 0.008 to 0.012 bits/byte: every row is a single run.
 
 This page is written by `make systems TEXT=TRAIN.txt VAL=VALID.txt` (`benchmarks/systems.py`) from
 `benchmarks/systems.jsonl`. The commands that repeat a single run stand with each system below.
@@ -33,7 +34,7 @@ EQUAL = """## Equal wall-clock on this machine: {minutes:g} minutes asked of eac
 training, evaluating; the last column has what it took. This is what so little time makes of each here, and says
 little about what large systems do with their hours. `laptop`'s settings were chosen by trials on stories held out of
 this same training text ([ablations.md](ablations.md)); the others have those of their descriptions. Measured is the
-best checkpoint by those validation stories that are looked at on the way. *memory* is the peak of the process;
+best checkpoint by those validation stories that are evaluated during training. *memory* is the peak of the process;
 training losses are the first update's and the mean of the last hundredth of the updates.
 """
 CHARACTERS = """### On characters
@@ -44,15 +45,16 @@ which was not tuned on characters.
 """
 PUBLISHED = """## Against the published figures, in bits/byte
 
-What the descriptions report, in bits/byte (about: at 4.0 bytes a token of GPT-2's, and one a character), beside ours on
-the validation stories named above. Texts, tokens, hardware and kinds of loss differ, as the last column says: read it
-as an order of magnitude.
+What the descriptions report, beside ours on the validation stories named above. They report nats/token, and the
+bits/byte are our conversion: at about 4.0 bytes a token of GPT-2's vocabulary. `gpt-5m` names no tokenizer, and its
+figure rests on the guess that a token is a character of one byte. Two of the four are training losses, and not of
+held-out stories. Texts, tokens and hardware differ, too, as the last column says: read it as an order of magnitude.
 """
 LADDER = """The runs of ours that these minutes come from, each a training of its own from the first update to the last:
 """
 SYSTEMS = """## The systems
 
-What each preset's header says of the description, of what is ours in it, and of what is mended; then the commands, and
+What each preset's header says of the description, of what is ours in it, and of what is fixed; then the commands, and
 how the model of the equal minutes begins a story, by the system's own ways to decode.
 """
 EQUAL_HEAD = """| system | parameters | updates | tokens | epochs | tokens/s | memory, MB | training, nats/token \

@@ -62,7 +62,7 @@ def commands_page() -> str:
     lines = [
         "# The command line",
         WRITTEN,
-        "`storyloom COMMAND --help` says the same. Exit status: 0 done; 2 you can mend it (one line on standard error "
+        "`storyloom COMMAND --help` says the same. Exit status: 0 done; 2 you can fix it (one line on standard error "
         "says how); 1 our fault; 130 after Ctrl-C. With `--json` standard output holds one JSON object, nothing else.",
     ]
     for path, command in verbs("storyloom", typer.main.get_command(build_app())):

@@ -44,7 +44,7 @@ from storyloom.data.tokenization.bpe import printable_bytes
 
 IN_NOTEBOOK = "ipykernel" in sys.modules
 WORK = Path(tempfile.mkdtemp(prefix="storyloom-"))  # whatever this notebook writes lies here
-BLUE, ORANGE, GREY = "#2a6fbb", "#d9730d", "#8a8a8a"
+BLUE, ORANGE, GRAY = "#2a6fbb", "#d9730d", "#8a8a8a"
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True}
 
 
@@ -104,7 +104,7 @@ assert bytes([90, 111, 195, 171]).decode("utf-8") == "Zoë"
 """
 ## Pieces: byte-pair encoding
 
-Start with bytes. Find the two neighbours that stand side by side most often, and make one new token of them. Do it
+Start with bytes. Find the two neighbors that stand side by side most often, and make one new token of them. Do it
 again. After a few hundred times the frequent words are whole, and the rare ones can still be spelled (Sennrich et
 al., 2016, arXiv 1508.07909).
 
@@ -121,7 +121,7 @@ BYTES = [bytes([byte]) for byte in sorted(range(256), key=printable_bytes().get)
 
 
 def merge(symbols: list[bytes], pair: tuple[bytes, bytes]) -> list[bytes]:
-    """Make one symbol of each such pair of neighbours."""
+    """Make one symbol of each such pair of neighbors."""
     merged: list[bytes] = []
     for symbol in symbols:
         if merged and (merged[-1], symbol) == pair:
@@ -233,7 +233,7 @@ plt.plot(list(bytes_per_token), list(bytes_per_token.values()), "o-", color=BLUE
 last = max(tokenizers)
 for size, words in ((257, "bytes only"), (512, "ours"), (last, "no pair is left")):
     offset, side = ((0, -16), "right") if size == last else ((8, -10), "left")
-    plt.annotate(words, (size, bytes_per_token[size]), offset, textcoords="offset points", ha=side, color=GREY)
+    plt.annotate(words, (size, bytes_per_token[size]), offset, textcoords="offset points", ha=side, color=GRAY)
 plt.ylim(0.6, None)
 plt.xlabel("entries of the vocabulary")
 plt.ylabel("bytes per token")
@@ -245,18 +245,18 @@ show("bytes-per-token")
 """
 ## Why bits per byte
 
-A model's loss is its surprise, in nats: -log p of what came next. Per token this says little, as one token may be a
-letter or a word. To see it, take the most ignorant model there is, which knows only how often each token occurs, and
-let it tell over vocabularies of every size.
+A model's loss is the negative log-likelihood, in nats: -log p of what came next. Per token this says little, as one
+token may be a letter or a word. To see it, take the most ignorant model there is, which knows only how often each token
+occurs, and let it tell over vocabularies of every size.
 
 Per token the larger vocabulary looks worse: there is more to choose from, and more is said at once. Divide instead by
-what all of them must say, the bytes of the text, and the order is turned round: the **same** ignorant model gets
+what all of them must say, the bytes of the text, and the order is reversed: the **same** ignorant model gets
 better, as its tokens already know how words are spelled.
 """
 
 
 # %%
-def surprise(tokenizer) -> tuple[float, float]:
+def loss_of(tokenizer) -> tuple[float, float]:
     """Nats/token and bits/byte of the held-out stories by frequencies alone; one is added to each count."""
     counts = Counter(i for text in learned_from for i in [*tokenizer.encode(text), tokenizer.eot])
     total = sum(counts.values()) + tokenizer.vocab_size
@@ -265,18 +265,18 @@ def surprise(tokenizer) -> tuple[float, float]:
     return nats / len(tokens), nats / math.log(2) / n_bytes
 
 
-surprises = {size: surprise(tokenizer) for size, tokenizer in tokenizers.items()}
+losses = {size: loss_of(tokenizer) for size, tokenizer in tokenizers.items()}
 limit = -sum(each.log2_probability for each in held_out) / n_bytes
 for size in (257, 512, max(tokenizers)):
-    print(f"{size:>5} tokens: {surprises[size][0]:.2f} nats/token, {surprises[size][1]:.2f} bits/byte")
+    print(f"{size:>5} tokens: {losses[size][0]:.2f} nats/token, {losses[size][1]:.2f} bits/byte")
 print(f"the storybook itself: {limit:.2f} bits/byte")
-per_token, per_byte = zip(*surprises.values(), strict=True)
+per_token, per_byte = zip(*losses.values(), strict=True)
 assert per_token[0] < per_token[-1]
 assert per_byte[0] > per_byte[-1] > limit
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
 for axes, values, unit in ((left, per_token, "nats/token"), (right, per_byte, "bits/byte")):
-    axes.plot(list(surprises), values, "o-", color=BLUE)
+    axes.plot(list(losses), values, "o-", color=BLUE)
     axes.set(xscale="log", xlabel="entries of the vocabulary", ylabel=unit, ylim=(0, None))
     axes.set_xticks([257, 512, 1024, max(tokenizers)], ["257", "512", "1024", str(max(tokenizers))])
     axes.minorticks_off()

@@ -48,7 +48,7 @@ from storyloom.model.positions import Position, RoPE
 
 IN_NOTEBOOK = "ipykernel" in sys.modules
 WORK = Path(tempfile.mkdtemp(prefix="storyloom-"))  # whatever this notebook writes lies here
-BLUE, ORANGE, GREY = "#2a6fbb", "#d9730d", "#8a8a8a"
+BLUE, ORANGE, GRAY = "#2a6fbb", "#d9730d", "#8a8a8a"
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True}
 torch.manual_seed(7)
 torch.set_grad_enabled(False)  # nothing is learned before the last chapter, which sees to that itself
@@ -113,8 +113,8 @@ assert_close(weights.sum(dim=-1), torch.ones(T, dtype=torch.double))
 
 figure, panels = plt.subplots(1, 3, figsize=(10, 4.4))
 for axes, values, title in zip(panels, (scores, masked, weights), ("scores", "masked", "weights"), strict=True):
-    colours = {"cmap": "Blues", "vmin": 0, "vmax": 2} if title == "weights" else {"cmap": "PuOr", "vmin": -7, "vmax": 7}
-    axes.imshow(values, **colours)
+    colors = {"cmap": "Blues", "vmin": 0, "vmax": 2} if title == "weights" else {"cmap": "PuOr", "vmin": -7, "vmax": 7}
+    axes.imshow(values, **colors)
     axes.set_title(title)
     axes.set_xticks(range(T), words, rotation=60)
     axes.set_yticks(range(T), words if title == "scores" else [])
@@ -153,7 +153,7 @@ by side again, and a last matrix mixes it.
 # %%
 H, C = 3, 12
 config = ModelConfig(vocab_size=53, block_size=16, n_layer=2, n_head=H, n_embd=C, position="learned")
-layer = CausalSelfAttention(config, Position(), layer=0).double()  # `Position` itself turns nothing
+layer = CausalSelfAttention(config, Position(), layer=0).double()  # `Position` itself rotates nothing
 x = torch.randn(T, C, dtype=torch.double)
 
 
@@ -174,8 +174,8 @@ print("by hand, explicit and fused: the same")
 """
 ## How heads get broken
 
-In one piece, the heads become an axis of their own: (T, C) to (T, H, D), and then H and T change places. Whoever
-forgets to change places, and writes `reshape(H, T, D)` instead, gets the right shape and no error at all. What is
+In one piece, the heads become an axis of their own: (T, C) to (T, H, D), and then H and T are transposed. Whoever
+forgets to transpose, and writes `reshape(H, T, D)` instead, gets the right shape and no error at all. What is
 wrong shows only if you ask what attention is **for**. The law:
 
 - changing the first token must change what the last one gathers,
@@ -286,59 +286,63 @@ assert_close(heads_by_hand(x[order])[-1], heads_by_hand(x)[-1])
 
 # %% [markdown]
 """
-**Rotary positions** (RoPE; Su et al., 2021, arXiv 2104.09864) mend it. The D features of queries and keys are taken
-in pairs, each pair as an arrow in the plane, and turned by an angle that grows with the place: the first pair by 1
-radian a place, later ones more and more slowly. A score compares two arrows, and so only the **difference** of their
-turns counts: how far apart the two tokens are, not where in the story they stand. As complex numbers, turning is one
+**Rotary positions** (RoPE; Su et al., 2021, arXiv 2104.09864) fix it. The D features of queries and keys are taken
+in pairs, each pair as an arrow in the plane, and rotated by an angle that grows with the position: the first pair by 1
+radian a position, later ones more and more slowly. A score compares two arrows, and so only the **difference** of their
+angles counts: how far apart the two tokens are, not where in the story they are. As complex numbers, rotating is one
 product.
 """
 
 # %%
-D_ROPE, PLACES = 8, 24
-rope = RoPE(ModelConfig(vocab_size=53, block_size=PLACES, n_head=1, n_embd=D_ROPE))
-speeds = torch.tensor([10_000 ** (-2 * i / D_ROPE) for i in range(D_ROPE // 2)])  # radians a place, one for each pair
-turns = torch.polar(torch.ones(PLACES, D_ROPE // 2), torch.outer(torch.arange(PLACES), speeds))  # (places, pairs)
+D_ROPE, POSITIONS = 8, 24
+rope = RoPE(ModelConfig(vocab_size=53, block_size=POSITIONS, n_head=1, n_embd=D_ROPE))
+speeds = torch.tensor([10_000 ** (-2 * i / D_ROPE) for i in range(D_ROPE // 2)])  # radians a position, by pair
+angles = torch.outer(torch.arange(POSITIONS), speeds)  # (positions, pairs)
+rotations = torch.polar(torch.ones_like(angles), angles)
 
 
 def rotate(q: Tensor) -> Tensor:
-    """Turn the queries of places 0, 1, ...: (T, D) to (T, D). Feature i is paired with feature i + D/2."""
-    turned = torch.complex(*q.chunk(2, dim=-1)) * turns[: len(q)]
-    return torch.cat([turned.real, turned.imag], dim=-1)
+    """Rotate the queries of positions 0, 1, ...: (T, D) to (T, D). Feature i is paired with feature i + D/2."""
+    rotated = torch.complex(*q.chunk(2, dim=-1)) * rotations[: len(q)]
+    return torch.cat([rotated.real, rotated.imag], dim=-1)
 
 
 one_q, one_k = torch.randn(2, D_ROPE)
-queries, keys = rotate(one_q.expand(PLACES, -1)), rotate(one_k.expand(PLACES, -1))  # the same token at every place
-assert_close(queries, rope.rotate(one_q.expand(1, 1, PLACES, -1), 0)[0, 0])
+queries = rotate(one_q.expand(POSITIONS, -1))  # the same token at every position
+keys = rotate(one_k.expand(POSITIONS, -1))
+assert_close(queries, rope.rotate(one_q.expand(1, 1, POSITIONS, -1), 0)[0, 0])
 table = queries @ keys.T
-for distance in range(PLACES):
+for distance in range(POSITIONS):
     along = table.diagonal(-distance)  # all pairs of tokens that are so far apart
     assert_close(along, along[:1].expand_as(along), rtol=1e-4, atol=1e-4)
 
-turning = CausalSelfAttention(config, RoPE(config), layer=0).double()
-turning.load_state_dict(layer.state_dict())
-assert not torch.allclose(turning(x[order][None])[0, -1], turning(x[None])[0, -1])  # now the order counts
+rotating = CausalSelfAttention(config, RoPE(config), layer=0).double()
+rotating.load_state_dict(layer.state_dict())
+assert not torch.allclose(rotating(x[order][None])[0, -1], rotating(x[None])[0, -1])  # now the order counts
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4))
-for pair, colour in ((0, BLUE), (1, ORANGE)):
-    for place in range(6):
-        angle = float(speeds[pair]) * place
+for pair, color in ((0, BLUE), (1, ORANGE)):
+    for position in range(6):
+        angle = float(speeds[pair]) * position
         radius = 1.0 - 0.3 * pair
         left.annotate("", (radius * math.cos(angle), radius * math.sin(angle)), (0, 0), arrowprops={
-            "arrowstyle": "->", "color": colour, "alpha": 0.35 + 0.13 * place,
+            "arrowstyle": "->", "color": color, "alpha": 0.35 + 0.13 * position,
         })  # fmt: skip
-        left.text(1.12 * radius * math.cos(angle), 1.12 * radius * math.sin(angle), str(place), color=colour,
+        left.text(1.12 * radius * math.cos(angle), 1.12 * radius * math.sin(angle), str(position), color=color,
                   ha="center", va="center")  # fmt: skip
-left.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal", title="two of the pairs, at places 0 to 5")
+left.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal", title="two of the pairs, at positions 0 to 5")
 left.axis("off")
-picture = right.imshow(table.masked_fill(torch.ones(PLACES, PLACES, dtype=torch.bool).triu(1), math.nan), cmap="PuOr")
-right.set(title="score of one query and one key", xlabel="place of the key", ylabel="place of the query")
+picture = right.imshow(
+    table.masked_fill(torch.ones(POSITIONS, POSITIONS, dtype=torch.bool).triu(1), math.nan), cmap="PuOr"
+)
+right.set(title="score of one query and one key", xlabel="position of the key", ylabel="position of the query")
 figure.colorbar(picture, shrink=0.8)
 show("rope")
 
 # %% [markdown]
 """
-On the right the query and the key are the same everywhere, only their places differ. The stripes are the point: along
-each of them the distance is the same, and so is the score.
+On the right the query and the key are the same everywhere, only their positions differ. The stripes are the point:
+along each of them the distance is the same, and so is the score.
 
 ## What a model looks at
 

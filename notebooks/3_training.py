@@ -43,13 +43,14 @@ import torch.nn.functional as F
 import storyloom
 from storyloom.config import TrainConfig
 from storyloom.data import storybook
+from storyloom.training.plan import Plan
 from storyloom.training.schedule import SCHEDULES, learning_rate_at
 
 IN_NOTEBOOK = "ipykernel" in sys.modules
 WORK = Path(
     tempfile.mkdtemp(prefix="storyloom-")
 )  # data, run and pictures lie here; name a folder of yours to keep them
-BLUE, ORANGE, GREY = "#2a6fbb", "#d9730d", "#8a8a8a"
+BLUE, ORANGE, GRAY = "#2a6fbb", "#d9730d", "#8a8a8a"
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True}
 
 
@@ -81,8 +82,8 @@ print(f"a vocabulary of {V:,} tokens")
 """
 ## Where it starts, and where it must end
 
-The loss is the mean surprise of a token, -log p, in nats. Knowing nothing, each of V tokens has the chance 1/V, which
-makes ln V. That is the start.
+The loss is the mean cross-entropy of a token, -log p, in nats. Knowing nothing, each of V tokens has the chance 1/V,
+which makes ln V. That is the start.
 
 The end is known as well. Whoever knows the grammar gives each story exactly the probability with which it is told,
 and on average nobody can do better. Add up -log P over held-out stories and divide by their tokens: that is the
@@ -123,17 +124,19 @@ assert START > RIVALS["counting tokens"] > RIVALS["counting pairs"] > LIMIT
 ## How large are the steps?
 
 The learning rate rises for some updates, since the first gradients point nowhere in particular, and falls at the end,
-so that the weights come to rest. In between there are several tastes; we take the trapezoid, which keeps going at
-full speed and then brakes.
+so that the weights come to rest. In between there are several schedules; we take WSD (warmup-stable-decay, here
+`trapezoid`), which keeps the peak and then decays. Each is a function of progress, which is 0 until the warm-up is over
+and 1 at the end, so that it also fits a run whose number of updates changes on the way.
 """
 
 # %%
 STEPS, WARMUP, PEAK = 240, 20, 8e-3
+plan = Plan.whole(STEPS, WARMUP)
 plt.figure(figsize=(7, 3))
-for name, colour in zip(SCHEDULES, (GREY, "#55a868", ORANGE, BLUE), strict=True):
-    schedule = TrainConfig(max_steps=STEPS, warmup_steps=WARMUP, learning_rate=PEAK, schedule=name)
-    rates = [learning_rate_at(step, schedule) for step in range(STEPS)]
-    plt.plot(rates, color=colour, label=name, linewidth=2.5 if name == "trapezoid" else 1.2)
+for name, color in zip(SCHEDULES, (GRAY, "#55a868", ORANGE, BLUE), strict=True):
+    settings = TrainConfig(warmup_steps=WARMUP, learning_rate=PEAK, schedule=name)
+    rates = [learning_rate_at(step, plan.progress_at(step), settings) for step in range(STEPS)]
+    plt.plot(rates, color=color, label=name, linewidth=2.5 if name == "trapezoid" else 1.2)
 plt.xlabel("update")
 plt.ylabel("learning rate")
 plt.title("Up, and down again")
@@ -146,8 +149,8 @@ show("schedule")
 ## Learning, live
 
 `train` tells every row of its metrics to a function of ours, which draws them about once a second: the loss of each
-update in pale blue (each sees other stories, hence the noise), the loss on held-out stories in orange, and the limit
-as a dashed line. On the way the model tells stories, and the grammar says how many characters of each it can follow.
+update in pale blue (each sees other stories, hence the noise), the loss on held-out stories in orange, and the limit as
+a dashed line. During training the model tells stories, and the grammar says how many characters of each it can follow.
 """
 
 
@@ -182,11 +185,11 @@ class LiveCurve:
             steps, losses = [row["step"] for row in self.rows[kind]], [row[loss] for row in self.rows[kind]]
             pale, label = kind == "train", "held-out stories" if kind == "eval" else "this update's stories"
             self.axes.plot(steps, losses, style, color=BLUE if pale else ORANGE, alpha=0.5 if pale else 1, label=label)
-        self.axes.axhline(START, color=GREY, linestyle=":", label=f"knowing nothing: {START:.2f}")
+        self.axes.axhline(START, color=GRAY, linestyle=":", label=f"knowing nothing: {START:.2f}")
         self.axes.axhline(LIMIT, color="black", linestyle="--", label=f"the limit: {LIMIT:.2f}")
         for name, rival in RIVALS.items():
-            self.axes.axhline(rival, color=GREY, linewidth=0.8)
-            self.axes.text(STEPS, rival + 0.08, f"{name}: {rival:.2f}", color=GREY, ha="right")
+            self.axes.axhline(rival, color=GRAY, linewidth=0.8)
+            self.axes.text(STEPS, rival + 0.08, f"{name}: {rival:.2f}", color=GRAY, ha="right")
         self.axes.set(xlim=(0, STEPS), ylim=(0, START + 0.4), xlabel="update", ylabel="loss, nats/token")
         self.axes.legend(frameon=False, loc="upper right", bbox_to_anchor=(1, 0.93), ncols=2)
         self.axes.grid(alpha=0.25)
@@ -224,7 +227,7 @@ plt.close("all")  # in a notebook the curve stands above already
 
 # %% [markdown]
 """
-The steep fall is soon over: below the upper grey line the model knows more than how often each token occurs, below
+The steep fall is soon over: below the upper gray line the model knows more than how often each token occurs, below
 the lower one it must look further back than one token. What is left after that is the long way.
 """
 
@@ -246,8 +249,8 @@ print(f"the limit is {final['limit_bits_per_byte']:.3f}: still {final['gap_bits_
 """
 ## A story, read by the grammar
 
-Now let it tell. Every story is read by the grammar, which stops at the first character that no story of the storybook
-goes on with. Look at what stood there, and at what should have.
+Now let it tell. Every story is read by the grammar, which stops at the first character with which no story of the
+storybook continues. Look at what stood there, and at what should have.
 """
 
 # %%
@@ -272,7 +275,7 @@ print(f"half of them for more than {reached[len(reached) // 2 - 1]} characters")
 # %% [markdown]
 """
 Words and sentences come first; who is who comes late: for that a model must look back over many sentences. Let it
-read held-out stories, and compare its surprise at names that stood in the story before with its surprise at all else.
+read held-out stories, and compare its loss on names that were in the story before with its loss on everything else.
 """
 
 # %%
@@ -282,11 +285,11 @@ nats: dict[bool, list[float]] = {True: [], False: []}
 for text in texts:
     ids = torch.from_numpy(text)
     with torch.inference_mode():
-        surprises = F.cross_entropy(model(ids[None, :-1])[0], ids[1:], reduction="none").tolist()
+        losses = F.cross_entropy(model(ids[None, :-1])[0], ids[1:], reduction="none").tolist()
     told_before = set()
-    for token, surprise in zip(ids[1:].tolist(), surprises, strict=True):
+    for token, loss in zip(ids[1:].tolist(), losses, strict=True):
         word = data.tokenizer.decode([token]).strip()
-        nats[word in told_before].append(surprise)
+        nats[word in told_before].append(loss)
         told_before |= {word} & NAMES
 total = sum(map(sum, nats.values()))
 assert sum(map(len, nats.values())) == n_tokens
@@ -301,7 +304,7 @@ Not all of that can be saved: a sentence may begin with the child or with its he
 compare it with all that lies above the limit, and see how much of what is still to be learned are names.
 
 **Try it**: take four times the updates (`STEPS = 960`, and `limit_mb=12` above), which takes a minute or two. Do the
-names come right? `storyloom demo` goes on in the same way for longer, and counts the stories that the grammar can
+names come right? `storyloom demo` trains in the same way for longer, and counts the stories that the grammar can
 read. Or another schedule, `"train.schedule=constant"`: what does the last stretch of the curve look like without the
-brakes?
+decay?
 """

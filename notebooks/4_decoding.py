@@ -45,7 +45,7 @@ from storyloom.generation.sampling import keep_min_p, keep_top_k, keep_top_p, pi
 
 IN_NOTEBOOK = "ipykernel" in sys.modules
 WORK = Path(tempfile.mkdtemp(prefix="storyloom-"))  # whatever this notebook writes lies here
-BLUE, ORANGE, GREY = "#2a6fbb", "#d9730d", "#8a8a8a"
+BLUE, ORANGE, GRAY = "#2a6fbb", "#d9730d", "#8a8a8a"
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True}
 
 
@@ -92,7 +92,7 @@ names = [repr(tokenizer.decode([i])) for i in likeliest]
 
 plt.figure(figsize=(8, 3.4))
 plt.bar(names, logits[likeliest], color=BLUE)
-plt.axhline(float(logits.median()), color=GREY, linestyle="--", label=f"the middle one of all {V:,} tokens")
+plt.axhline(float(logits.median()), color=GRAY, linestyle="--", label=f"the middle one of all {V:,} tokens")
 plt.xticks(rotation=60)
 plt.ylabel("logit")
 plt.title(f"{PROMPT[-15:]} ...")
@@ -180,8 +180,8 @@ for axes, (name, (by_hand, theirs, limit)) in zip(panels, WAYS.items(), strict=T
     again = cut.softmax(dim=-1)
     assert_close(again[sorted(kept)], probabilities[sorted(kept)] / sum(probabilities[i] for i in kept))
     axes.bar(names, again[likeliest], color=BLUE)
-    axes.bar(names, probabilities[likeliest], color=[(0, 0, 0, 0) if i in kept else GREY for i in likeliest])
-    axes.bar(names, probabilities[likeliest], fill=False, edgecolor=GREY, linewidth=0.8)
+    axes.bar(names, probabilities[likeliest], color=[(0, 0, 0, 0) if i in kept else GRAY for i in likeliest])
+    axes.bar(names, probabilities[likeliest], fill=False, edgecolor=GRAY, linewidth=0.8)
     axes.set_title(f"{name}: {len(kept)} stay")
     axes.tick_params("x", rotation=90)
 panels[0].set_ylabel("probability")
@@ -189,20 +189,20 @@ show("cuts")
 
 # %% [markdown]
 """
-Blue is what is drawn from; the outline is what the model had said, and grey is what was cut off.
+Blue is what is drawn from; the outline is what the model had said, and gray is what was cut off.
 
-The number k is always the same, though the model is sure at one place and torn at the next. Follow it along a story:
+The number k is always the same, though the model is sure at one position and torn at the next. Follow it along a story:
 top-p and min-p keep one token where only one fits, and many where many do.
 """
 
 # %%
 story = next(storybook.stories(seed=3, count=1)).text
 ids = tokenizer.encode(story)[:60]
-along = model(torch.tensor([[EOT, *ids[:-1]]]))[0].double()  # (60, V): what comes next, at every place
+along = model(torch.tensor([[EOT, *ids[:-1]]]))[0].double()  # (60, V): what comes next, at every position
 
 plt.figure(figsize=(11, 3.6))
-for (name, (_, theirs, limit)), colour in zip(WAYS.items(), (GREY, BLUE, ORANGE), strict=True):
-    plt.plot(theirs(along, limit).isfinite().sum(dim=-1), drawstyle="steps-mid", color=colour, label=name)
+for (name, (_, theirs, limit)), color in zip(WAYS.items(), (GRAY, BLUE, ORANGE), strict=True):
+    plt.plot(theirs(along, limit).isfinite().sum(dim=-1), drawstyle="steps-mid", color=color, label=name)
 plt.xticks(range(len(ids)), [tokenizer.decode([i]).replace("\n", "\\n") for i in ids], rotation=90, fontsize=8)
 plt.yscale("log")
 plt.yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
@@ -283,7 +283,7 @@ print(f"{total:7.3f} nats  ...{tokenizer.decode(greedy)}   (greedy)")
 """
 ## All of them, side by side
 
-Every strategy goes on from the same beginning, with its defaults. **distinct-2** is the share of word pairs that are
+Every strategy continues the same beginning, with its defaults. **distinct-2** is the share of word pairs that are
 different, over all that it told; **repetition** the share of runs of four words that the same story had before. The
 last column is what the model itself thinks of each token that was chosen. Greedy tells one story, as it has only one
 to tell.
@@ -302,21 +302,21 @@ assert by_name["beam"].log_probability > by_name["multinomial"].log_probability
 
 plt.figure(figsize=(7, 4))
 for each in compared:
-    place = (each.distinct_2, -each.log_probability)
-    plt.plot(*place, "o", color=ORANGE if len(each.stories) == 1 else BLUE)
-    plt.annotate(each.strategy, place, (6, 4), textcoords="offset points")
+    point = (each.distinct_2, -each.log_probability)
+    plt.plot(*point, "o", color=ORANGE if len(each.stories) == 1 else BLUE)
+    plt.annotate(each.strategy, point, (6, 4), textcoords="offset points")
 plt.margins(x=0.15, y=0.12)
 plt.xlabel("variety: distinct-2")
-plt.ylabel("surprise, nats/token")
+plt.ylabel("negative log-likelihood, nats/token")
 plt.title("What variety costs")
 plt.grid(alpha=0.25)
 show("strategies")
 
 # %% [markdown]
 """
-The four stories of beam search surprise the model less than those of pure chance, and are nearly one and the same: a
-search for likely stories finds one, and its nearest neighbours. (Mind the point of greedy: one story alone has no
-other to be like.) And now read them. The grammar reads along, and says how far it can follow.
+The four stories of beam search are more probable under the model than those of pure chance, and are nearly one and the
+same: a search for likely stories finds one, and its nearest neighbors. (Mind the point of greedy: one story alone has
+no other to be like.) And now read them. The grammar reads along, and says how far it can follow.
 """
 
 # %%

@@ -1,6 +1,7 @@
 """What a page of documentation shows is run: commands with less time and smaller models, Python as it stands."""
 
 import doctest
+import importlib
 import re
 import runpy
 import shlex
@@ -35,6 +36,12 @@ def lay_out(folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "b.jsonl").write_text('{"story": "a bee"}\n', encoding="utf-8")
     parquet.write_table(pyarrow.table({"story": ["two bees"]}), folder / "c.parquet")
+
+
+def measure_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `--dry-run` measure a few updates of the tiny model, not seconds of them."""
+    dry_run = importlib.import_module("storyloom.training.dry_run")  # the package gives its function this name
+    monkeypatch.setattr(dry_run, "MEASURED_SECONDS", 0.05)
 
 
 def run_commands(block: str, tiny_file: Path, capsys: pytest.CaptureFixture[str]) -> int:

@@ -12,11 +12,12 @@ from unittest.mock import patch
 
 import pytest
 
+from storyloom.cli.waiting import ASKED_BY_USER, SPIN_COUNT
 from storyloom.config import Config
 from storyloom.config.schema import choices_of
 from storyloom.generation import STRATEGIES
 
-from .pages import PROJECT, blocks, lay_out, run_commands, run_examples
+from .pages import PROJECT, blocks, lay_out, measure_briefly, run_commands, run_examples
 
 DOCS = PROJECT / "docs"
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
@@ -81,6 +82,7 @@ def test_the_index_names_every_page_once() -> None:
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
 def test_what_a_page_shows_runs(page: Path, tmp_path: Path, monkeypatch, tiny_file: Path, capsys) -> None:
     lay_out(tmp_path)
+    measure_briefly(monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(sys.modules, "mine", None)  # so that it is forgotten again
@@ -138,6 +140,15 @@ def test_the_table_of_parts_is_true() -> None:
         choices = choices_of(type(settings).model_fields[field].annotation) if settings else []
         assert not choices or set(parts) == set(choices), name
         assert parts
+
+
+def test_the_page_on_speed_names_how_waiting_threads_are_set() -> None:
+    """What the command line sets, which variables of the user's it leaves alone, and the line for a library's user."""
+    text = " ".join((DOCS / "speed.md").read_text(encoding="utf-8").split())
+    assert f"The command line sets it to {SPIN_COUNT:,} before torch is loaded" in text
+    assert f'os.environ.setdefault("GOMP_SPINCOUNT", "{SPIN_COUNT}")' in text
+    assert all(f"`{name}`" in text for name in ASKED_BY_USER)
+    assert f"| `GOMP_SPINCOUNT={SPIN_COUNT}` |" in text
 
 
 def test_reading_times_are_honest() -> None:
