@@ -100,7 +100,7 @@ def test_ctrl_c_ends_with_130_and_the_run_can_go_on(workspace, tmp_path):
                 break
         rest = process.stderr.read()
     assert process.returncode == 130
-    assert rest.endswith(f"\nstoryloom: interrupted; to go on: storyloom train --out '{out}' --resume\n")
+    assert rest.endswith(f"\nstoryloom: interrupted; to continue: storyloom train --out '{out}' --resume\n")
     assert "Traceback" not in rest
     assert (out / "checkpoints" / "last" / "manifest.json").is_file()
 

@@ -36,5 +36,5 @@ def test_ctrl_c_names_the_run_to_go_on_with(command, copied, tmp_path, monkeypat
     outcome = command("demo", "--out", tmp_path)
     assert outcome.status == 130
     assert outcome.err.endswith(
-        f"storyloom: interrupted; to go on: storyloom train --out {tmp_path / 'run'} --resume\n"
+        f"storyloom: interrupted; to continue: storyloom train --out {tmp_path / 'run'} --resume\n"
     )

@@ -104,7 +104,7 @@ def test_after_ctrl_c_the_command_that_resumes_is_printed(command, copied, tmp_p
     monkeypatch.setattr(storyloom, "train", interrupt, raising=False)
     outcome = command("train", "--out", run, "--resume")
     assert (outcome.status, outcome.out) == (130, "")
-    assert outcome.err == f"\nstoryloom: interrupted; to go on: storyloom train --out '{run}' --resume\n"
+    assert outcome.err == f"\nstoryloom: interrupted; to continue: storyloom train --out '{run}' --resume\n"
     assert shlex.split(outcome.err.partition("to go on: ")[2]) == ["storyloom", "train", "--out", str(run), "--resume"]
 
 

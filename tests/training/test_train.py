@@ -245,7 +245,7 @@ def test_a_folder_that_is_there_is_refused_without_resume(tmp_path, tiny_file, s
     (tmp_path / "R" / "mine").write_text("precious")
     for out in (tmp_path / "R", tiny_file, finished.path):
         before = sorted(path.name for path in out.iterdir()) if out.is_dir() else out.read_bytes()
-        with pytest.raises(RunError, match="exists already: choose another --out, go on with --resume"):
+        with pytest.raises(RunError, match="exists already: choose another --out, continue with --resume"):
             train(short_data, out=out, config=tiny_file, progress=False)
         assert before == (sorted(path.name for path in out.iterdir()) if out.is_dir() else out.read_bytes())
 

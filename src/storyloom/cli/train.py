@@ -30,11 +30,13 @@ def interruption(run: Path) -> Interrupted:
     if not (run / "config.toml").is_file():
         return Interrupted("interrupted before the first step: nothing was kept, so give the same command again")
     command = command_line(["storyloom", "train", "--out", path_word(run), "--resume"])
-    return Interrupted(f"interrupted; to go on: {command}")
+    return Interrupted(f"interrupted; to continue: {command}")
 
 
 def train(
-    out: Annotated[Path, typer.Option(help="The run folder to make, or to continue.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder to make, or to continue; needed but for --dry-run.")
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="A data folder, or a source as `storyloom prepare` takes it.")
     ] = None,
@@ -79,6 +81,8 @@ def train(
             raise ConfigError("--dry-run tells of a training that is to begin: leave --resume and --repeat out")
         _print_plan(storyloom.dry_run(data, **options), as_json)
         return
+    if out is None:
+        raise ConfigError("Missing option '--out': name the run folder to make, or to continue with --resume")
     if as_json:
         raise ConfigError("--json goes with --dry-run: the rows of a training are in its metrics.jsonl")
     try:

@@ -82,7 +82,7 @@ class Run:
         folder = self.checkpoint_folder(checkpoint)
         if not self.has_checkpoint(checkpoint):
             raise CheckpointError(
-                f"{self.path} has no checkpoint {checkpoint!r} yet: go on with `storyloom train --resume`, "
+                f"{self.path} has no checkpoint {checkpoint!r} yet: continue with `storyloom train --resume`, "
                 "or name the other one with --checkpoint"
             )
         weights = load_checkpoint(folder).weights

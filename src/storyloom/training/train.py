@@ -106,7 +106,7 @@ def train(
         if resume and (folder / BEGUN).is_file():
             clear(folder)
         if not is_vacant(folder):
-            way_on = "" if resume else "go on with --resume, "
+            way_on = "" if resume else "continue with --resume, "
             raise RunError(f"{folder} exists already: choose another --out, {way_on}or remove it first")
         asked = request.resolve()
         with begun(folder):
@@ -127,7 +127,7 @@ def _opened(data: Data | str | None, folder: Path, settings: DataConfig, listene
     """The data, prepared inside the run folder where it is a source."""
     if data is None:
         raise RunError(
-            f"there is no run at {folder} to go on with, and no data to start one: name a data folder with --data "
+            f"there is no run at {folder} to continue, and no data to start one: name a data folder with --data "
             "(`storyloom prepare` makes one), or a text file of stories"
         )
     if isinstance(data, Data):
