@@ -5,7 +5,10 @@ import importlib
 import re
 import runpy
 import shlex
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -71,13 +74,23 @@ def shrunk(line: str, tiny_file: Path) -> str:
     return re.sub(r"--minutes \S+", f"--config {tiny_file}", line)
 
 
+@contextmanager
+def ctrl_c_afterwards() -> Iterator[None]:
+    """A program that ends with `main()` ignores Ctrl-C as it ends."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _status(words: list[str]) -> object:
     """The exit status of `storyloom ...` or `python FILE ...`."""
     program, *arguments = words
     try:
         if program == "storyloom":
             return main(arguments)
-        with patch.object(sys, "argv", arguments):
+        with patch.object(sys, "argv", arguments), ctrl_c_afterwards():
             runpy.run_path(arguments[0], run_name="__main__")
     except SystemExit as stop:
         return stop.code

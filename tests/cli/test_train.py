@@ -105,7 +105,13 @@ def test_after_ctrl_c_the_command_that_resumes_is_printed(command, copied, tmp_p
     outcome = command("train", "--out", run, "--resume")
     assert (outcome.status, outcome.out) == (130, "")
     assert outcome.err == f"\nstoryloom: interrupted; to continue: storyloom train --out '{run}' --resume\n"
-    assert shlex.split(outcome.err.partition("to go on: ")[2]) == ["storyloom", "train", "--out", str(run), "--resume"]
+    assert shlex.split(outcome.err.partition("to continue: ")[2]) == [
+        "storyloom",
+        "train",
+        "--out",
+        str(run),
+        "--resume",
+    ]
 
 
 def test_ctrl_c_before_anything_is_kept_promises_nothing(command, tmp_path, monkeypatch):

@@ -82,7 +82,7 @@ def train(
         _print_plan(storyloom.dry_run(data, **options), as_json)
         return
     if out is None:
-        raise ConfigError("Missing option '--out': name the run folder to make, or to continue with --resume")
+        raise ConfigError("Missing option '--out': name the run folder; see `storyloom train --help`")
     if as_json:
         raise ConfigError("--json goes with --dry-run: the rows of a training are in its metrics.jsonl")
     try:

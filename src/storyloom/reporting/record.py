@@ -135,9 +135,8 @@ class Record:
 
     @property
     def wall_minutes(self) -> float | None:
-        """Wall-clock time with evaluations; None unless it was trained to its end in one go."""
-        in_one_go = self.starts[-1]["step"] == 0
-        return self.final["minutes"] if self.final and in_one_go else None
+        """Wall-clock time with evaluations, the pauses of an interrupted run excluded; None before its end."""
+        return self.final["minutes"] if self.final else None
 
     @property
     def times_read(self) -> float | None:

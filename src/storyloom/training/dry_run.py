@@ -87,7 +87,7 @@ def dry_run(
     )
     with only_training(), process_as_found(), exit_on_signals(), ExitStack() as held:
         asked = request.resolve()
-        opened = request.open_data()
+        opened = request.opened
         if opened is None:
             raise RunError("no data to train on: name a data folder, or a text file of stories")
         if not isinstance(opened, Data):

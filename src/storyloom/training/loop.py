@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from storyloom.errors import TrainingDiverged
+from storyloom.errors import CheckpointError, TrainingDiverged
 from storyloom.runtime import Run, load_checkpoint, save_checkpoint
 from storyloom.runtime.checkpoint import Checkpoint
 from storyloom.runtime.run import model_weights
@@ -163,5 +163,9 @@ def repair_best(trainer: Trainer, run: Run) -> None:
     """Save `best` where the process died between `last` and it: `last`, just restored, holds the same weights."""
     if trainer.step == 0 or trainer.best_step != trainer.step:
         return
-    if not run.has_checkpoint("best") or load_checkpoint(run.checkpoint_folder("best")).state["step"] != trainer.step:
+    try:
+        is_there = load_checkpoint(run.checkpoint_folder("best")).state.get("step") == trainer.step
+    except CheckpointError:
+        is_there = False
+    if not is_there:
         save_best(trainer, run)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ class Request:
         """A configuration with the device that was asked for, if one was."""
         return config if self._device is None else config.with_(train=config.train.with_(device=self._device))
 
-    def open_data(self) -> Data | str | None:
+    @cached_property
+    def opened(self) -> Data | str | None:
         """The data folder, opened, or the name of a source of stories that is to be prepared.
 
         Raises:
@@ -121,7 +123,7 @@ class Request:
             if apply_settings(run.config, [setting]) != run.config:
                 raise RunError(_changed(run, key, _setting(run.config, key), setting.partition("=")[2]))
         is_source_of_run = isinstance(self._data, str) and self._data == run.origin.get("source")
-        data = None if is_source_of_run else self.open_data()
+        data = None if is_source_of_run else self.opened
         opened = data if isinstance(data, Data) else _own_data(run)
         if opened.fingerprint != run.origin["data_fingerprint"]:
             raise RunError(

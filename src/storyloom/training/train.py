@@ -96,7 +96,7 @@ def train(
     )
     if not resume:  # what is wrong with them is said before anything is made
         request.resolve()
-        request.open_data()
+        _ = request.opened
     with only_training(), process_as_found(), exit_on_signals(), alone_in(folder):
         if resume and (folder / "config.toml").is_file():
             run = Run(folder)
@@ -110,7 +110,7 @@ def train(
             raise RunError(f"{folder} exists already: choose another --out, {way_on}or remove it first")
         asked = request.resolve()
         with begun(folder):
-            opened = _opened(request.open_data(), folder, asked.data, listener)
+            opened = _opened(request.opened, folder, asked.data, listener)
             started = time.perf_counter()
             run, runtime, compiled = _start(request, asked, opened, folder, started, listener)
         return _go_on(run, opened, runtime, compiled, started, listener)
@@ -205,6 +205,8 @@ def _go_on(
     remove_leftovers(run.path)
     for name in CHECKPOINTS:
         recover_folder(run.checkpoint_folder(name))
+    if run.has_checkpoint("best") and not run.has_checkpoint("last"):  # `last` is saved first
+        raise RunError(f"{run.checkpoint_folder('last')} is missing: put it back, or start a new run")
     trainer = Trainer(run.config, data, runtime, compiled)
     state = trainer.restore(run).state if run.has_checkpoint("last") else {}
     used = latest_row(run.path / METRICS, "elapsed").get("elapsed", 0.0)  # also what came after the checkpoint
