@@ -13,8 +13,8 @@ from storyloom.cli import main
 from storyloom.cli.waiting import calm_waiting_threads
 
 HEAVY = (  # with what PyTorch imports as the first optimizer is made
-    *("torch._dynamo", "torch._inductor.compile_fx", "storyloom.data.prepare", "storyloom.training.train"),
-    *("storyloom.reporting.plots", "storyloom.reporting.report"),
+    *("torch._dynamo", "storyloom.data.prepare", "storyloom.training.train", "storyloom.reporting.plots"),
+    "storyloom.reporting.report",
 )
 
 
@@ -33,6 +33,9 @@ def serve() -> list[str] | None:
             os.read(ready, 1)
             os.close(ready)
             answer = pid
+        elif "load" in request:
+            __import__(request["load"])
+            answer = True
         else:
             answer = look_after(request["pid"], request["how"], ended)
         sys.stdout.write(f"{json.dumps(answer)}\n")
