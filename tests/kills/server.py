@@ -14,7 +14,7 @@ from storyloom.cli.waiting import calm_waiting_threads
 
 HEAVY = (  # with what PyTorch imports as the first optimizer is made
     *("torch._dynamo", "storyloom.data.prepare", "storyloom.training.train", "storyloom.reporting.plots"),
-    "storyloom.reporting.report",
+    *("storyloom.reporting.report", "encodings.utf_8_sig"),
 )
 
 
