@@ -19,6 +19,7 @@ from storyloom.cli import bench, compare, demo, evaluate, info, prepare, presets
 from storyloom.cli.streams import open_missing_streams, silence, why_lost, why_unwritable, write_utf8
 from storyloom.cli.waiting import calm_waiting_threads
 from storyloom.errors import StoryloomError
+from storyloom.signals import exit_on_signals
 
 USER_CAN_MEND, INTERRUPTED = 2, 130
 # What a wrong command, option or value raises; typer exports a name for its child only.
@@ -97,7 +98,8 @@ def _ignore_interrupts() -> None:
 def _run(words: list[str]) -> int:
     """Run one command; its exit status."""
     try:
-        status = build_app()(words, prog_name="storyloom", standalone_mode=False)
+        with exit_on_signals():  # each verb cleans up before SIGTERM ends it
+            status = build_app()(words, prog_name="storyloom", standalone_mode=False)
         sys.stdout.flush()  # here, where a closed pipe is no error
     except BrokenPipeError:  # whoever read our output has enough of it
         silence(sys.stdout)
