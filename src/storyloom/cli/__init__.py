@@ -21,6 +21,7 @@ from storyloom.cli.waiting import calm_waiting_threads
 from storyloom.errors import StoryloomError
 from storyloom.signals import exit_on_signals
 
+ABANDONED = "abandoned by storyloom"  # as `storyloom.data.tokenization.background`, which is not imported for --help
 USER_CAN_MEND, INTERRUPTED = 2, 130
 # What a wrong command, option or value raises; typer exports a name for its child only.
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -80,12 +81,16 @@ def main(arguments: list[str] | None = None) -> None:
         status = _run(words)
     except KeyboardInterrupt:  # a second Ctrl-C, while the first one's message was written
         status = INTERRUPTED
+    except SystemExit as stop:
+        status = stop.code
     finally:
         if arguments is None:  # the process is ours, and ends here
             _ignore_interrupts()
         for stream in (sys.stdout, sys.stderr):
             if why_unwritable(stream) is not None:
                 silence(stream)
+    if arguments is None and any(thread.name == ABANDONED for thread in threading.enumerate()):
+        os._exit(status if isinstance(status, int) else 1)  # Python's own end kills a thread in Rust, which then aborts
     sys.exit(status)
 
 
