@@ -16,10 +16,12 @@ from typing import Annotated, Any
 import typer
 
 from storyloom.cli import bench, compare, demo, evaluate, info, prepare, presets, report, tell, train
-from storyloom.cli.streams import open_missing_streams, silence, why_unwritable, write_utf8
+from storyloom.cli.streams import open_missing_streams, silence, why_lost, why_unwritable, write_utf8
 from storyloom.cli.waiting import calm_waiting_threads
 from storyloom.errors import StoryloomError
+from storyloom.signals import exit_on_signals
 
+ABANDONED = "abandoned by storyloom"  # as `storyloom.data.tokenization.background`, which is not imported for --help
 USER_CAN_MEND, INTERRUPTED = 2, 130
 # What a wrong command, option or value raises; typer exports a name for its child only.
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -79,12 +81,16 @@ def main(arguments: list[str] | None = None) -> None:
         status = _run(words)
     except KeyboardInterrupt:  # a second Ctrl-C, while the first one's message was written
         status = INTERRUPTED
+    except SystemExit as stop:
+        status = stop.code
     finally:
         if arguments is None:  # the process is ours, and ends here
             _ignore_interrupts()
         for stream in (sys.stdout, sys.stderr):
             if why_unwritable(stream) is not None:
                 silence(stream)
+    if arguments is None and any(thread.name == ABANDONED for thread in threading.enumerate()):
+        os._exit(status if isinstance(status, int) else 1)  # Python's own end kills a thread in Rust, which then aborts
     sys.exit(status)
 
 
@@ -97,7 +103,8 @@ def _ignore_interrupts() -> None:
 def _run(words: list[str]) -> int:
     """Run one command; its exit status."""
     try:
-        status = build_app()(words, prog_name="storyloom", standalone_mode=False)
+        with exit_on_signals():  # each verb cleans up before SIGTERM ends it
+            status = build_app()(words, prog_name="storyloom", standalone_mode=False)
         sys.stdout.flush()  # here, where a closed pipe is no error
     except BrokenPipeError:  # whoever read our output has enough of it
         silence(sys.stdout)
@@ -109,7 +116,7 @@ def _run(words: list[str]) -> int:
     except (train.Interrupted, KeyboardInterrupt, typer.Abort) as error:
         return _complain(str(error) or "interrupted", INTERRUPTED)
     except Exception as error:
-        full = why_unwritable(sys.stdout) if isinstance(error, OSError) else None
+        full = why_lost(sys.stdout, error) if isinstance(error, OSError) else None
         sentence = f"cannot write to standard output: {full}; free some space" if full else _sentence(error, words)
         if sentence is None:
             raise

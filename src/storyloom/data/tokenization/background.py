@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 TICK = 0.2  # seconds
+ABANDONED = "abandoned by storyloom"  # the name of a thread that a process must not wait for, nor let end in Python
 GRACE = 0.5  # seconds for the thread to see that nobody waits for it any more
 
 
@@ -51,6 +52,7 @@ def interruptible(call: Callable[[Iterator[T]], Any], items: Iterable[T], tick: 
             tick()
     except BaseException:
         is_abandoned = True
+        thread.name = ABANDONED
         thread.join(GRACE)
         raise
     succeeded, result = outcome
