@@ -90,6 +90,9 @@ def main(arguments: list[str] | None = None) -> None:
             if why_unwritable(stream) is not None:
                 silence(stream)
     if arguments is None and any(thread.name == ABANDONED for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
         os._exit(status if isinstance(status, int) else 1)  # Python's own end kills a thread in Rust, which then aborts
     sys.exit(status)
 

@@ -100,6 +100,7 @@ def train(
     with only_training(), process_as_found(), exit_on_signals(), alone_in(folder):
         if resume and (folder / "config.toml").is_file():
             run = Run(folder)
+            (folder / BEGUN).unlink(missing_ok=True)  # of a start that died right behind its configuration
             opened = request.check(run)
             run.config = request.on_device(run.config)
             return _go_on(run, opened, choose_runtime(run.config.train), None, started, listener)

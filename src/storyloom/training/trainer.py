@@ -31,6 +31,7 @@ from storyloom.training.optimizer import OPTIMIZERS, optimizer_tensors, restore_
 from storyloom.training.plan import Plan
 from storyloom.training.schedule import learning_rate_at
 
+LEAST_SHARE = 2**15  # elements for each thread: of less work they would rather wait for one another than do it
 GENERATORS = {"cuda": torch.cuda, "mps": torch.mps}  # of random numbers, beside the CPU's
 
 
@@ -66,7 +67,8 @@ class CompiledStep:
 
     def __init__(self, device: torch.device) -> None:
         own = FunctionType(summed_nats.__code__.replace(), summed_nats.__globals__)
-        self._compiled = torch.compile(own, dynamic=False, options={"fallback_random": device.type == "cpu"})
+        options = {"fallback_random": True, "cpp.min_chunk_size": LEAST_SHARE} if device.type == "cpu" else {}
+        self._compiled = torch.compile(own, dynamic=False, options=options)
 
     def __call__(self, model: GPT, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """A float32 scalar."""
