@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,19 +153,3 @@ def test_standard_output_is_full(server, training, tmp_path, tally, verb):
     else:
         check_readable(tmp_path / "R")
     tally["full or read-only disks"] += 1
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_full_output_is_named_whether_or_not_it_is_buffered(tmp_path, unbuffered):
-    """With PYTHONUNBUFFERED, as many container images set it, the line said to name another place for the data."""
-    words = [*PREPARE[:2], "--limit-mb", "0.02", "--tokenizer", "char", "--out", str(tmp_path / "D")]
-    with open("/dev/full", "w", encoding="utf-8") as full:
-        done = subprocess.run(
-            [sys.executable, "-c", "from storyloom.cli import main; main()", *words],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
-        )
-    line = b"storyloom: cannot write to standard output: No space left on device; free some space\n"
-    assert (done.returncode, done.stderr) == (2, line)

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from storyloom.cli import bench, compare, demo, evaluate, info, prepare, presets, report, tell, train
-from storyloom.cli.streams import open_missing_streams, silence, why_lost, why_unwritable, write_utf8
+from storyloom.cli.streams import open_missing_streams, silence, why_unwritable, write_utf8
 from storyloom.cli.waiting import calm_waiting_threads
 from storyloom.errors import StoryloomError
 from storyloom.signals import exit_on_signals
@@ -82,6 +82,8 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:  # a second Ctrl-C, while the first one's message was written
         status = INTERRUPTED
     except SystemExit as stop:
+        if arguments is not None or not _has_abandoned_thread():
+            raise
         status = stop.code
     finally:
         if arguments is None:  # the process is ours, and ends here
@@ -89,12 +91,16 @@ def main(arguments: list[str] | None = None) -> None:
         for stream in (sys.stdout, sys.stderr):
             if why_unwritable(stream) is not None:
                 silence(stream)
-    if arguments is None and any(thread.name == ABANDONED for thread in threading.enumerate()):
+    if arguments is None and _has_abandoned_thread():
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
         os._exit(status if isinstance(status, int) else 1)  # Python's own end kills a thread in Rust, which then aborts
     sys.exit(status)
+
+
+def _has_abandoned_thread() -> bool:
+    return any(thread.name == ABANDONED for thread in threading.enumerate())
 
 
 def _ignore_interrupts() -> None:
@@ -119,7 +125,7 @@ def _run(words: list[str]) -> int:
     except (train.Interrupted, KeyboardInterrupt, typer.Abort) as error:
         return _complain(str(error) or "interrupted", INTERRUPTED)
     except Exception as error:
-        full = why_lost(sys.stdout, error) if isinstance(error, OSError) else None
+        full = why_unwritable(sys.stdout) if isinstance(error, OSError) else None
         sentence = f"cannot write to standard output: {full}; free some space" if full else _sentence(error, words)
         if sentence is None:
             raise
