@@ -20,7 +20,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from storyloom.locking import LOCK_MARK, sole_writer, try_lock
 from storyloom.temporary import LOCK_ENDING, errors_name, is_temporary, temporaries_of, temporary_path
@@ -69,20 +68,39 @@ def write_bytes(path: Path, content: bytes) -> None:
     with errors_name(path):
         for leftover in temporaries_of(path, "tmp"):
             _remove_if_dead(leftover)
-        new, file = _open_temporary(path)
-        try:
-            with file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                if _can_lock_files():  # held until it has its name: nobody takes it for a dead one's
-                    os.replace(new, path)
-            if not _can_lock_files():  # Windows renames no open file
-                os.replace(new, path)
-        except FAILURES:  # a full disk, say: what is half written only takes up room
-            new.unlink(missing_ok=True)
-            raise
+        is_written = False
+        while not is_written:
+            new = temporary_path(path, "tmp")
+            try:
+                is_written = _write_as(new, path, content)
+            except FileExistsError:
+                continue
+            except FAILURES:  # a full disk, a signal: what is half written only takes up room
+                new.unlink(missing_ok=True)
+                raise
         sync(path.parent)
+
+
+def _write_as(new: Path, path: Path, content: bytes) -> bool:
+    """Write a file under a new name and give it its own; False if another writer took it for a dead one's before.
+
+    It is locked as long as it is open, where files can be locked.
+    """
+    with new.open("xb") as file:
+        try:
+            try_lock(file.fileno())
+        except BlockingIOError:
+            return False
+        if not new.exists():
+            return False
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        if _can_lock_files():  # held until it has its name: nobody takes it for a dead one's
+            os.replace(new, path)
+            return True
+    os.replace(new, path)  # Windows renames no open file
+    return True
 
 
 def _can_lock_files() -> bool:
@@ -91,19 +109,6 @@ def _can_lock_files() -> bool:
     except ImportError:
         return False
     return True
-
-
-def _open_temporary(path: Path) -> tuple[Path, IO[bytes]]:
-    """A new temporary file, locked as long as it is open where files can be locked."""
-    while True:
-        new = temporary_path(path, "tmp")
-        with suppress(FileExistsError):
-            file = new.open("xb")
-            with suppress(BlockingIOError):
-                try_lock(file.fileno())
-                if new.exists():
-                    return new, file
-            file.close()  # another writer took it for a dead one's before it was locked
 
 
 def _remove_if_dead(leftover: Path, content: bytes | None = None) -> bool:

@@ -92,6 +92,7 @@ def test_ctrl_c_ends_with_130_and_the_run_can_go_on(workspace, tmp_path):
     out = tmp_path / "my run"
     program = [sys.executable, "-c", "import sys; from storyloom.cli import main; main(sys.argv[1:])"]
     words = ["train", "--data", "D", "--config", "tiny.toml", "--set", "train.max_steps=1000000", "--out", str(out)]
+    words += ["--set", "train.compile=false"]
     with subprocess.Popen([*program, *words], cwd=workspace, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:

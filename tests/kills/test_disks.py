@@ -74,6 +74,7 @@ def train_on_growing_disk(server, disk: Disk, training, whole: Path, sizes: list
     assert what_was_computed(disk.path / "R") == what_was_computed(whole)
 
 
+@pytest.mark.slow
 @needs_root
 def test_training_goes_on_when_there_is_room(server, disk, training, tmp_path, tally):
     """The sample of `make test`."""

@@ -55,6 +55,7 @@ def kill_prepare(server, folder: Path, tally, kills: int, seed: int, *more: obje
         assert tree(place) == before
 
 
+@pytest.mark.slow
 def test_killed_prepare(server, tmp_path, tally):
     """The sample of `make test`."""
     kill_prepare(server, tmp_path, tally, 3, seed=31)

@@ -61,6 +61,7 @@ def finished(server, little, tiny_file, tmp_path) -> Path:
     return tmp_path / "R"
 
 
+@pytest.mark.slow
 def test_killed_report(server, finished, tmp_path, tally):
     """The sample of `make test`."""
     kill_report(server, finished, tmp_path, tally, 1, seed=41)

@@ -80,7 +80,14 @@ def test_a_compiler_that_fails_is_refused_where_asked_for_and_else_left_alone(
     assert run.config.train.compile is False
 
 
-REPEATED = ["model.n_embd=64", "model.n_head=2", "model.block_size=128", "train.batch_size=8", "train.max_epochs=none"]
+REPEATED = [
+    "model.n_layer=2",
+    "model.n_embd=64",
+    "model.n_head=2",
+    "model.block_size=128",
+    "train.batch_size=8",
+    "train.max_epochs=none",
+]
 REPEATED += ["train.grad_accum_steps=1", "train.max_steps=20", "train.compile=true", "train.threads=2", "train.seed=5"]
 
 

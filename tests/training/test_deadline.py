@@ -150,9 +150,9 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def timed(tmp_path, tiny_file, short_data, clock, dying_at):
-    """Runs of about 60 updates of a second; they may die at some steps."""
+    """Runs of about 40 updates of a second; they may die at some steps."""
 
-    def begin(name: str, *deaths: int, minutes: float = 1.0):
+    def begin(name: str, *deaths: int, minutes: float = 0.7):
         options = {"out": tmp_path / name, "config": tiny_file, "minutes": minutes, "progress": False}
         options["settings"] = ["model.dropout=0.1", "train.ema=0.9"]
         for n, step in enumerate(deaths):
@@ -163,7 +163,7 @@ def timed(tmp_path, tiny_file, short_data, clock, dying_at):
     return begin
 
 
-@pytest.mark.parametrize("deaths", [(), (3, 21, 35)])
+@pytest.mark.parametrize("deaths", [(), (3, 11, 25)])
 def test_a_run_repeated_from_its_own_rows_ends_with_the_same_bits(tmp_path, timed, computed, metric_rows, deaths):
     run = timed("A", *deaths)
     assert len(metric_rows(run.path, "plan")) > 3

@@ -3,6 +3,7 @@
 import random
 import threading
 from contextlib import suppress
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -120,6 +121,7 @@ def test_wrong_arguments_are_named(tmp_path, tiny_file, short_data, monkeypatch,
 
 def test_a_dry_run_tells_what_a_training_would_do(tmp_path, tiny_file, short_data, monkeypatch, metric_rows):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(import_module("storyloom.training.dry_run"), "MEASURED_SECONDS", 0.1)
     before, files = state(), sorted(tmp_path.iterdir())
     plan = dry_run(short_data, config=tiny_file)
     assert state() == before
