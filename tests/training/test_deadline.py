@@ -15,7 +15,7 @@ import pytest
 from storyloom.config import TrainConfig, load_config
 from storyloom.errors import ConfigError, RunError
 from storyloom.runtime import load_checkpoint
-from storyloom.training import deadline, train
+from storyloom.training import deadline, metrics, train
 from storyloom.training.deadline import EVENTS, Deadline
 from storyloom.training.metrics import MetricsLog
 from storyloom.training.plan import Plan
@@ -152,13 +152,13 @@ def clock(monkeypatch):
 def timed(tmp_path, tiny_file, short_data, clock, dying_at):
     """Runs of about 40 updates of a second; they may die at some steps."""
 
-    def begin(name: str, *deaths: int, minutes: float = 0.7):
+    def begin(name: str, *deaths: int, minutes: float = 0.7, resumed: bool = False):
         options = {"out": tmp_path / name, "config": tiny_file, "minutes": minutes, "progress": False}
         options["settings"] = ["model.dropout=0.1", "train.ema=0.9"]
         for n, step in enumerate(deaths):
             with dying_at(step):
                 train(short_data, **options, resume=n > 0)
-        return train(short_data, **options, resume=bool(deaths))
+        return train(short_data, **options, resume=resumed or bool(deaths))
 
     return begin
 
@@ -192,16 +192,69 @@ def test_a_repeated_run_may_be_interrupted_too(tmp_path, timed, computed, metric
         train(out=tmp_path / "C", repeat=run.path, progress=False)
 
 
-def test_other_plans_would_be_seen(tmp_path, timed, computed, metric_rows):
+def test_other_plans_would_be_seen(tmp_path, timed, computed, monkeypatch):
     """The comparison above can fail: one plan less is another run."""
     run = timed("A")
-    lines = (run.path / "metrics.jsonl").read_text().splitlines(keepends=True)
-    plans = [line for line in lines if '"kind": "plan"' in line]
-    lines.remove(plans[len(plans) // 2])
-    (run.path / "metrics.jsonl").write_text("".join(lines))
-    before = computed(run.path)["last/model.safetensors"]
+    read = metrics.read_rows
+
+    def without_one(path, kind=None):
+        rows = read(path, kind)
+        return (
+            rows[: len(rows) // 2] + rows[len(rows) // 2 + 1 :] if kind == "plan" and path.parent == run.path else rows
+        )
+
+    monkeypatch.setattr(import_module("storyloom.training.train"), "read_rows", without_one)
     again = train(out=tmp_path / "B", repeat=run.path, progress=False)
-    assert computed(again.path)["last/model.safetensors"] != before
+    assert computed(again.path)["last/model.safetensors"] != computed(run.path)["last/model.safetensors"]
+
+
+def test_altered_plans_are_not_followed(tmp_path, timed):
+    """A digit changed in a plan row, and the repeated run had other weights without a word."""
+    run = timed("A")
+    content = (run.path / "metrics.jsonl").read_text()
+    place = content.index('"updates": ') + len('"updates": ')
+    (run.path / "metrics.jsonl").write_text(content[:place] + "9" + content[place + 1 :])
+    with pytest.raises(RunError, match=r"metrics\.jsonl is damaged"):
+        train(out=tmp_path / "B", repeat=run.path, progress=False)
+    assert not (tmp_path / "B").exists()
+
+
+def test_a_repetition_of_a_repetition_begins_with_the_same_weights(tmp_path, tiny_file, short_data, computed):
+    """The second one began with random weights, as the first had not noted whose it began with."""
+    options = {"settings": ["train.max_steps=3"], "progress": False}
+    first = train(short_data, out=tmp_path / "first", config=tiny_file, **options)
+    run = train(short_data, out=tmp_path / "A", config=tiny_file, init=first.path, **options)
+    again = train(out=tmp_path / "B", repeat=run.path, progress=False)
+    third = train(out=tmp_path / "C", repeat=again.path, progress=False)
+    assert computed(run.path) == computed(again.path) == computed(third.path)
+
+
+def test_a_limit_of_one_update_holds_beside_minutes(tmp_path, tiny_file, short_data, clock, metric_rows):
+    """Two were made, and a plan had -1 to go."""
+    settings = ["train.max_steps=1"]
+    run = train(short_data, out=tmp_path / "R", config=tiny_file, minutes=1, settings=settings, progress=False)
+    assert [row["step"] for row in metric_rows(run.path, "train")] == [1]
+
+
+@pytest.mark.parametrize("value", ["5e373", '"x"', "null", "-3", "[1]"])
+def test_a_damaged_time_behind_the_checkpoint_is_no_time(tmp_path, timed, dying_at, tiny_file, short_data, value):
+    """Resuming ended with a traceback."""
+    settings = ["model.dropout=0.1", "train.ema=0.9"]
+    with dying_at(9):
+        train(short_data, out=tmp_path / "A", config=tiny_file, minutes=0.7, settings=settings, progress=False)
+    path = tmp_path / "A" / "metrics.jsonl"
+    path.write_text(path.read_text() + f'{{"kind": "train", "step": 10, "elapsed": {value}}}\n')
+    assert timed("A", resumed=True).path == tmp_path / "A"
+
+
+def test_evaluation_is_planned_by_tokens_not_by_stories(make_trainer, monkeypatch):
+    """One long story among short ones was planned as a short one, and the run ended a quarter late."""
+    trainer = make_trainer()
+    few = sum(len(story.ids) + 1 for story in trainer.eval_stories)
+    now = iter([0.0, 2.0])
+    module = import_module("storyloom.training.trainer")
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(now)))
+    assert trainer.seconds_to_evaluate(10 * few) == pytest.approx(20.0)
 
 
 def test_a_resumed_run_has_the_time_that_was_left(timed, metric_rows, tmp_path):

@@ -9,6 +9,7 @@ from storyloom.errors import CheckpointError, RunError
 from storyloom.evaluation import evaluate
 from storyloom.runtime import Run, load_checkpoint
 from storyloom.training import train
+from storyloom.training.folder import MARK
 from storyloom.training.trainer import Trainer
 
 
@@ -90,7 +91,7 @@ def test_the_weights_of_a_start_that_died_are_not_taken(tmp_path, tiny_file, sho
     """A start with `--init`, killed before `config.toml`, left its weights to the next one, which had not asked."""
     whole = train(short_data, out=tmp_path / "A", config=tiny_file, progress=False)
     shutil.copytree(first.path / "checkpoints", tmp_path / "B" / "checkpoints")
-    (tmp_path / "B" / "begun").touch()
+    (tmp_path / "B" / "begun").write_bytes(MARK)
     again = train(short_data, out=tmp_path / "B", config=tiny_file, resume=True, progress=False)
     assert computed(again.path) == computed(whole.path)
 

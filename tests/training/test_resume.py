@@ -14,6 +14,7 @@ from storyloom.errors import CheckpointError, RunError
 from storyloom.runtime import Run, load_checkpoint, save_checkpoint
 from storyloom.temporary import temporary_path
 from storyloom.training import train
+from storyloom.training.folder import MARK
 from storyloom.training.interrupt import SIGNALS
 from storyloom.training.trainer import Trainer
 
@@ -84,6 +85,25 @@ def test_a_signal_saves_last_and_the_run_goes_on(tmp_path, tiny_file, short_data
     assert computed(again.path) == computed(whole.path)
 
 
+def test_updates_that_no_row_told_of_are_told_of_later(tmp_path, tiny_file, short_data, monkeypatch, computed):
+    """Ctrl-C between two rows of `log_interval`, and the updates before it were in no row."""
+    settings = ["train.log_interval=4", "train.eval_interval=11", "train.checkpoint_interval=11"]
+    whole = train(short_data, out=tmp_path / "A", config=tiny_file, settings=settings, progress=False)
+    update = Trainer.update
+
+    def signalled(self: Trainer):
+        if self.step == 5:
+            signal.raise_signal(signal.SIGINT)
+        return update(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "update", signalled)
+        with pytest.raises(KeyboardInterrupt):
+            train(short_data, out=tmp_path / "B", config=tiny_file, settings=settings, progress=False)
+    again = train(out=tmp_path / "B", resume=True, progress=False)
+    assert computed(again.path) == computed(whole.path)
+
+
 @pytest.mark.parametrize("during", ["evaluate", "sample"])
 def test_a_signal_during_an_evaluation_saves_last(tmp_path, tiny_file, short_data, monkeypatch, during):
     """Ctrl-C while the model was evaluated or told a sample stopped the run without saving it."""
@@ -131,7 +151,7 @@ def test_a_start_that_died_before_its_configuration_begins_anew(tmp_path, tiny_f
     if left is not None:
         (tmp_path / "R").mkdir()
         for name in left:
-            (tmp_path / "R" / name).write_text("half")
+            (tmp_path / "R" / name).write_bytes(MARK if name == "begun" else b"half")
     with pytest.raises(RunError, match="there is no run at"):
         train(out=tmp_path / "R", resume=True, progress=False)
     run = train(short_data, out=tmp_path / "R", config=tiny_file, resume=True, progress=False)
@@ -152,11 +172,12 @@ def test_a_folder_of_somebodys_own_is_left_alone(tmp_path, tiny_file, short_data
     own.parent.mkdir(parents=True)
     shutil.copy(short_data.path.parent / "a.txt", own)
     content = own.read_bytes()
+    (tmp_path / "project" / "begun").touch()  # nor by this name is it a start of ours
     for data in (own, short_data):
         with pytest.raises(RunError, match="project exists already: choose another --out, or remove it first"):
             train(data, out=tmp_path / "project", config=tiny_file, resume=True, progress=False)
     assert own.read_bytes() == content
-    assert [path.name for path in own.parents[1].iterdir()] == [name]
+    assert {path.name for path in own.parents[1].iterdir()} == {name, "begun"}
 
 
 def everything(folder: Path) -> dict[str, tuple[bytes, int]]:

@@ -13,6 +13,7 @@ from storyloom.generation import load
 from storyloom.runtime import Run
 from storyloom.temporary import is_temporary, temporary_path
 from storyloom.training import train
+from storyloom.training.folder import MARK
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_the_command_repeated_resumes(tmp_path, tiny_file, text, dying_at, compu
 @pytest.mark.parametrize("left", ["data", temporary_path(Path("data"), "partial").name], ids=["data", "partial"])
 def test_a_start_that_died_while_preparing_begins_anew(tmp_path, tiny_file, text, left):
     (tmp_path / "R" / left).mkdir(parents=True)
-    (tmp_path / "R" / "begun").touch()
+    (tmp_path / "R" / "begun").write_bytes(MARK)
     (tmp_path / "R" / left / "manifest.json").write_text("half")
     run = train(text, out=tmp_path / "R", config=tiny_file, settings=["train.max_steps=1"], resume=True, progress=False)
     assert evaluate(run)["stories"] > 1

@@ -77,7 +77,10 @@ def commands(record: Record) -> list[tuple[str, str]]:
     typed = [] if not prepared else [("the data, where its texts lie", _prepare(record, data))]
     typed.append(("the run", ["storyloom", "train", "--data", data, "--out", "RUN", *_asked(record)]))
     exact = ["storyloom", "train", "--data", data, "--out", "RUN", "--config", f"{run}/config.toml", *_init(record)]
-    typed.append(("the very same updates, whatever the machine's speed", exact))
+    if record.config.train.minutes is not None:  # its configuration alone would plan by the clock again
+        exact = ["storyloom", "train", "--repeat", run, "--out", "RUN"]
+    if record.config.train.minutes is None or record.final is not None:
+        typed.append(("the very same updates, whatever the machine's speed", exact))
     if record.final is None:
         typed.append(("going on with it", ["storyloom", "train", "--out", run, "--resume"]))
     typed.append(("its loss", ["storyloom", "evaluate", run]))

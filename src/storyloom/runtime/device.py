@@ -12,6 +12,7 @@ from storyloom.config import TrainConfig
 from storyloom.config.schema import DEVICE_NAMES, is_device_name
 from storyloom.errors import ConfigError
 from storyloom.runtime.cores import count_cores
+from storyloom.runtime.forking import is_forked
 from storyloom.runtime.precision import choose_precision
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -74,6 +75,11 @@ def choose_runtime(settings: TrainConfig) -> Runtime:
     """
     threads = settings.threads if isinstance(settings.threads, int) else count_cores()
     _check_threads(threads)
+    if threads > 1 and is_forked():
+        raise ConfigError(
+            f"a forked process cannot compute on {threads} threads, as PyTorch counts on those of its parent: spawn "
+            "the process, or set train.threads = 1"
+        )
     torch.set_num_threads(threads)
     device = choose_device(settings.device)
     precision, why = settings.precision, "as train.precision says"

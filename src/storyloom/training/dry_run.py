@@ -103,11 +103,11 @@ def dry_run(
 
 
 def _measured(trainer: Trainer, config: Config, runtime: Runtime, started: float, notes: list[str]) -> DryRun:
-    settings, stories = config.train, trainer.data.manifest["val"]["stories"]
+    settings, tokens_to_evaluate = config.train, trainer.data.manifest["val"]["tokens"]
     getting_ready = time.perf_counter() - started
     pace = _seconds_per_update(trainer)
-    final = trainer.seconds_to_evaluate(stories)
-    evaluation = final * len(trainer.eval_stories) / stories
+    final = trainer.seconds_to_evaluate(tokens_to_evaluate)
+    evaluation = final * trainer.eval_tokens / tokens_to_evaluate
     per_update = pace + evaluation / settings.eval_interval
     updates = settings.max_steps
     if settings.minutes is not None:

@@ -12,6 +12,7 @@ from storyloom.locking import sole_writer
 OWN_DATA = "data"  # where a source is prepared inside the run folder
 PLANS = "plan.jsonl"  # the plan rows of the run that this one repeats
 BEGUN = "begun"  # stands there until config.toml makes it a run: all that we laid out beside it may be half a start
+MARK = b"A start of storyloom's: it removes what it laid out here when it begins anew.\n"
 LAID_OUT = (
     "config.toml",  # goes first: with it the rest must be whole
     OWN_DATA,
@@ -38,7 +39,7 @@ def begun(folder: Path) -> Iterator[None]:
     """Mark a vacant folder while the block makes a run of it; nothing is left of it when the block fails."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / BEGUN).touch()
+    (folder / BEGUN).write_bytes(MARK)
     try:
         yield
     except BaseException:
@@ -48,6 +49,12 @@ def begun(folder: Path) -> Iterator[None]:
                 path.rmdir()
         raise
     (folder / BEGUN).unlink()
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a start of ours died in a folder; a file of somebody else's may have the name of its mark."""
+    path = folder / BEGUN
+    return path.is_file() and path.read_bytes() == MARK
 
 
 def clear(folder: Path) -> None:

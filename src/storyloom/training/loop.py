@@ -7,8 +7,8 @@ of the best model, and a `best` that is older than that is saved again from `las
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 from storyloom.errors import CheckpointError, TrainingDiverged
@@ -52,6 +52,10 @@ class Loop:
     def __init__(self, trainer: Trainer, run: Run, log: MetricsLog, director: Director, clock: RunClock) -> None:
         self._trainer, self._run, self._log, self._director, self._clock = trainer, run, log, director, clock
         self._since_row: list[tuple[Update, float]] = []  # updates, and their seconds, that no row tells of yet
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over from a checkpoint's state the updates that no row tells of yet."""
+        self._since_row = [(Update(**update), seconds) for update, seconds in state.get("since_row", ())]
 
     def fit(self) -> None:
         """Train to the end.
@@ -149,7 +153,8 @@ class Loop:
         self._trainer.check_finite()
         checkpoint = self._trainer.checkpoint()
         times = {"elapsed": self._clock.elapsed(), "seconds": self._clock.training}
-        state: dict[str, Any] = {**checkpoint.state, **times, "logs": self._log.marks()}
+        since_row = [(asdict(update), seconds) for update, seconds in self._since_row]
+        state: dict[str, Any] = {**checkpoint.state, **times, "since_row": since_row, "logs": self._log.marks()}
         save_checkpoint(self._run.checkpoint_folder("last"), replace(checkpoint, state=state))
 
 

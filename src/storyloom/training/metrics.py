@@ -93,11 +93,16 @@ def cut_back(folder: Path, marks: Marks, step: int) -> None:
     Raises:
         RunError: a log is missing, too short or altered before its mark; nothing is cut then.
     """
-    for name, mark in marks.items():
-        _verify(folder / name, mark, step)
+    verify_logs(folder, marks, step)
     for name in LOGS:
         if (folder / name).exists():
             os.truncate(folder / name, marks.get(name, {"bytes": 0})["bytes"])
+
+
+def verify_logs(folder: Path, marks: Marks, step: int) -> None:
+    """Raise `RunError` if a log is not what the checkpoint of a step vouches for."""
+    for name, mark in marks.items():
+        _verify(folder / name, mark, step)
 
 
 def _verify(path: Path, mark: Mapping[str, Any], step: int) -> None:

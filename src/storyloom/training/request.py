@@ -12,8 +12,8 @@ from storyloom.data import Data
 from storyloom.data.sources import is_source, text_of
 from storyloom.errors import ConfigError, RunError
 from storyloom.files import MANIFEST, printable
-from storyloom.runtime import Run
-from storyloom.training.metrics import METRICS, latest_row
+from storyloom.runtime import Run, load_checkpoint
+from storyloom.training.metrics import METRICS, latest_row, verify_logs
 
 DEFAULT_PRESET = "laptop"
 LIMITS = ("max_steps", "max_epochs", "max_tokens")
@@ -69,7 +69,8 @@ class Request:
                 raise RunError(f"the path {printable(path)} is not UTF-8, and a run cannot name it: rename it")
         if self.repeat is not None:
             return self.on_device(self.repeat.config)
-        base = load_config(self.file)[0] if self.file else load_preset(self.preset or DEFAULT_PRESET)
+        preset = DEFAULT_PRESET if self.preset is None else self.preset
+        base = load_config(self.file)[0] if self.file else load_preset(preset)
         if self.minutes is not None:
             base = base.with_(train=base.train.with_(**dict.fromkeys(LIMITS), minutes=self.minutes))
         if self.init is not None:
@@ -99,7 +100,10 @@ class Request:
         """What `--resume` compares repeated options with."""
         named: dict[str, Any] = {}
         if self.repeat is not None:
-            return {"repeats": str(self.repeat.path.resolve())}
+            named["repeats"] = str(self.repeat.path.resolve())
+            if self.init is not None:
+                named["init"] = str(self.init.path.resolve())
+            return named
         named = {"preset": self.preset or DEFAULT_PRESET} if self.file is None else {"config_sha256": _sha(self.file)}
         if self.minutes is not None:
             named["minutes"] = self.minutes
@@ -157,6 +161,8 @@ def _is_folder(data: str) -> bool:
 def _finished(run: Run) -> Run:
     if latest_row(run.path / METRICS).get("kind") != "final":
         raise RunError(f"{run.path} is not finished: only a run that came to its end can be repeated")
+    last = load_checkpoint(run.checkpoint_folder("last")).state
+    verify_logs(run.path, last["logs"], last["step"])
     return run
 
 

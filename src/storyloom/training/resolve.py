@@ -70,7 +70,7 @@ def _notes_on_length(config: Config, limits: dict[str, int], settings: Sequence[
 
 def check_time(minutes: float, trainer: Trainer, data: Data, started: float) -> None:
     """Refuse a time that is over before the first update."""
-    final = trainer.seconds_to_evaluate(data.manifest["val"]["stories"])
+    final = trainer.seconds_to_evaluate(data.manifest["val"]["tokens"])
     needed = (time.perf_counter() - started + final) / 60
     if needed >= minutes:
         raise ConfigError(

@@ -1,6 +1,7 @@
 """`train`: resolve the settings, lay out the run folder, train, evaluate all; or continue where a run stopped."""
 
 import json
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +24,7 @@ from storyloom.runtime.checkpoint import Checkpoint
 from storyloom.runtime.run import CHECKPOINTS
 from storyloom.signals import exit_on_signals
 from storyloom.training.deadline import AsWritten, ByUpdates, Deadline, Director
-from storyloom.training.folder import BEGUN, OWN_DATA, PLANS, alone_in, begun, clear
+from storyloom.training.folder import BEGUN, OWN_DATA, PLANS, alone_in, begun, clear, is_begun
 from storyloom.training.loop import Loop, RunClock, repair_best
 from storyloom.training.metrics import METRICS, Listener, MetricsLog, cut_back, latest_row, read_rows
 from storyloom.training.process import only_training, process_as_found
@@ -100,11 +102,12 @@ def train(
     with only_training(), process_as_found(), exit_on_signals(), alone_in(folder):
         if resume and (folder / "config.toml").is_file():
             run = Run(folder)
-            (folder / BEGUN).unlink(missing_ok=True)  # of a start that died right behind its configuration
+            if is_begun(folder):  # it died right behind its configuration
+                (folder / BEGUN).unlink()
             opened = request.check(run)
             run.config = request.on_device(run.config)
             return _go_on(run, opened, choose_runtime(run.config.train), None, started, listener)
-        if resume and (folder / BEGUN).is_file():
+        if resume and is_begun(folder):
             clear(folder)
         if not is_vacant(folder):
             way_on = "" if resume else "continue with --resume, "
@@ -210,14 +213,16 @@ def _go_on(
         raise RunError(f"{run.checkpoint_folder('last')} is missing: put it back, or start a new run")
     trainer = Trainer(run.config, data, runtime, compiled)
     state = trainer.restore(run).state if run.has_checkpoint("last") else {}
-    used = latest_row(run.path / METRICS, "elapsed").get("elapsed", 0.0)  # also what came after the checkpoint
+    used = _elapsed(latest_row(run.path / METRICS, "elapsed"))  # also what came after the checkpoint
     cut_back(run.path, state.get("logs", {}), trainer.step)
     repair_best(trainer, run)
     clock = RunClock(started, max(used, state.get("elapsed", 0.0)), state.get("seconds", 0.0))
     try:
         with closing(MetricsLog(run.path, listener)) as log:
             log.write("start", trainer.step, **trainer.description())
-            Loop(trainer, run, log, _director(trainer, run, data, log, clock), clock).fit()
+            loop = Loop(trainer, run, log, _director(trainer, run, data, log, clock), clock)
+            loop.restore(state)
+            loop.fit()
             _note_on_warm_up(trainer, log)
             figures = evaluate(run, data=data, device=str(trainer.runtime.device))
             minutes = round(clock.elapsed() / 60, 2)
@@ -230,6 +235,12 @@ def _go_on(
     return run
 
 
+def _elapsed(row: dict[str, Any]) -> float:
+    """Seconds of a run that a row tells of; nothing vouches for the rows after a checkpoint."""
+    value = row.get("elapsed")
+    return value if isinstance(value, int | float) and math.isfinite(value) and value > 0 else 0.0
+
+
 def _director(trainer: Trainer, run: Run, data: Data, log: MetricsLog, clock: RunClock) -> Director:
     """What decides when to evaluate, sample and save."""
     settings = trainer.settings
@@ -238,9 +249,9 @@ def _director(trainer: Trainer, run: Run, data: Data, log: MetricsLog, clock: Ru
     if (run.path / PLANS).is_file():
         written = len(read_rows(run.path / METRICS, "plan"))
         return AsWritten(trainer, read_rows(run.path / PLANS), written, log)
-    stories = data.manifest["val"]["stories"]
-    final = 0.0 if trainer.is_done else trainer.seconds_to_evaluate(stories)
-    share = len(trainer.eval_stories) / stories
+    tokens = data.manifest["val"]["tokens"]
+    final = 0.0 if trainer.is_done else trainer.seconds_to_evaluate(tokens)
+    share = trainer.eval_tokens / tokens
     return Deadline(settings, log, clock.elapsed, most=settings.max_steps, final=final, share=share)
 
 

@@ -7,7 +7,7 @@ Evaluation and samples draw from generators of their own and never touch these. 
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from storyloom.config import Config
-from storyloom.data import IGNORED, Batches, Data
+from storyloom.data import IGNORED, Batches, Data, EncodedStory
 from storyloom.errors import TrainingDiverged
 from storyloom.evaluation.likelihood import as_dict, measure_likelihood
 from storyloom.generation import StoryTeller
@@ -129,7 +129,8 @@ class Trainer:
     @property
     def is_at_end(self) -> bool:
         """Whether all planned updates are made."""
-        return self.plan.end is not None and self.step >= self.plan.end
+        end = self.settings.max_steps if self.plan.end is None else self.plan.end
+        return end is not None and self.step >= end
 
     @property
     def learning_rate(self) -> float:
@@ -207,12 +208,17 @@ class Trainer:
         """Loss on the fixed subset of validation stories."""
         return as_dict(measure_likelihood(self.kept_model, self.eval_stories, self.data.tokenizer.eot))
 
-    def seconds_to_evaluate(self, count: int) -> float:
-        """About how long the evaluation of this many stories takes, by that of a few."""
+    def seconds_to_evaluate(self, tokens: int) -> float:
+        """About how long the evaluation of stories of this many tokens takes, by that of a few."""
         few = self.eval_stories[:: max(1, len(self.eval_stories) // 10)]
         start = time.perf_counter()
         measure_likelihood(self.kept_model, few, self.data.tokenizer.eot)
-        return (time.perf_counter() - start) * count / len(few)
+        return (time.perf_counter() - start) * tokens / _tokens_of(few)
+
+    @property
+    def eval_tokens(self) -> int:
+        """Tokens of the stories that are evaluated on the way."""
+        return _tokens_of(self.eval_stories)
 
     def description(self) -> dict[str, Any]:
         """What is trained and how, for the row `start`."""
@@ -299,6 +305,11 @@ def _deterministic(runtime: Runtime) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warns)
+
+
+def _tokens_of(stories: Sequence[EncodedStory]) -> int:
+    """With an end-of-text each."""
+    return sum(len(story.ids) + 1 for story in stories)
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
