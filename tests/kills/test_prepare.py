@@ -57,7 +57,7 @@ def kill_prepare(server, folder: Path, tally, kills: int, seed: int, *more: obje
 
 @pytest.mark.slow
 def test_killed_prepare(server, tmp_path, tally):
-    """The sample of `make test`."""
+    """A few, in less time."""
     kill_prepare(server, tmp_path, tally, 3, seed=31)
 
 

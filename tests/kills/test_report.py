@@ -63,7 +63,7 @@ def finished(server, little, tiny_file, tmp_path) -> Path:
 
 @pytest.mark.slow
 def test_killed_report(server, finished, tmp_path, tally):
-    """The sample of `make test`."""
+    """A few, in less time."""
     kill_report(server, finished, tmp_path, tally, 1, seed=41)
 
 
