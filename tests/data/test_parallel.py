@@ -72,6 +72,16 @@ def test_a_worker_that_dies_is_one_line(function, item):
     assert "\n" not in str(caught.value)
 
 
+def test_a_worker_that_is_killed_while_it_writes_a_result_is_one_line():
+    """Its results need longer to be written than to be made: the parent once waited for ever for the other half."""
+    results = ordered_map(bytes, [30_000_000] * 99, workers=2)
+    assert len(next(results)) == 30_000_000
+    for process in multiprocessing.active_children():
+        process.kill()
+    with pytest.raises(DataError, match="one of 2 worker processes died"):
+        list(results)
+
+
 def test_closing_early_ends_the_workers():
     results = ordered_map(len, ["a", "bc", "def"] * 11, workers=2)
     assert [next(results), next(results)] == [1, 2]

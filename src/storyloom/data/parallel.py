@@ -4,11 +4,13 @@ import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import chain, cycle, islice
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from storyloom.errors import DataError
@@ -53,27 +55,70 @@ def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) ->
     if workers == 1:
         yield from map(function, items)
         return
-    with _sheltered_from_the_terminal():  # starts a process of Python's own
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (function,))
+    items = iter(items)
+    first = list(islice(items, workers))
+    processes: list[_Worker] = []
     in_flight = deque()
     try:
-        for item in items:
-            with (
-                _sheltered_from_the_terminal(),
-                _named_as_parent(),
-            ):  # submitting starts a process where all are at work
-                in_flight.append(pool.submit(_work, item))
+        processes.extend(_Worker(function) for _ in first)
+        for item, worker in zip(chain(first, items), cycle(processes)):
+            worker.send(item)
+            in_flight.append(worker)
             if len(in_flight) >= IN_FLIGHT * workers:
-                yield in_flight.popleft().result()
+                yield in_flight.popleft().receive()
         while in_flight:
-            yield in_flight.popleft().result()
-    except BrokenProcessPool:
+            yield in_flight.popleft().receive()
+    except _WorkerDied:
         raise DataError(
             f"one of {workers} worker processes died, perhaps for lack of memory: take fewer workers; a script that "
             'is run needs an `if __name__ == "__main__":` around the call'
         ) from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        for worker in processes:
+            worker.end()
+
+
+class _WorkerDied(Exception):
+    """The other end of a worker's pipe is closed."""
+
+
+class _Worker:
+    """A process with a pipe of its own, so that its end is seen at once.
+
+    The processes of `concurrent.futures` share one pipe for their results, which the parent keeps open at both ends:
+    where one was killed while it wrote, the parent waited for ever for the rest.
+    """
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        context = multiprocessing.get_context("spawn")
+        with _sheltered_from_the_terminal(), _named_as_parent():
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+            self._process.start()
+            theirs.close()
+
+    def send(self, item: Any) -> None:
+        """Hand over an item; the results come in the order of the items."""
+        try:
+            self._pipe.send(item)
+        except OSError:
+            raise _WorkerDied from None
+
+    def receive(self) -> Any:
+        """The next result, or the exception of the function."""
+        try:
+            result, error = self._pipe.recv()
+        except (EOFError, OSError):
+            raise _WorkerDied from None
+        if error is not None:
+            raise error
+        return result
+
+    def end(self) -> None:
+        """End the process, whatever it is at."""
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
 
 
 @contextmanager
@@ -108,26 +153,27 @@ def end_unguarded_worker() -> None:
         os._exit(1)
 
 
-_function: Callable[[Any], Any]  # of a worker process
-
-
-def _begin(function: Callable[[Any], Any]) -> None:
-    """Set up a worker process."""
-    global _function
-    _function = function
+def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
+    """Work in a process of its own until the parent ends it."""
     os.environ.pop(PARENT, None)  # it has started
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for where they could not be sheltered from it
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    items = SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, items), daemon=True).start()
+    while True:
+        item = items.get()
+        try:
+            answer = function(item), None
+        except Exception as error:
+            error.add_note(f"in a worker process:\n{traceback.format_exc()}")
+            answer = None, error
+        pipe.send(answer)
 
 
-def _end_with_parent() -> None:
-    """A parent that is killed tells nobody, and its workers would wait for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent
-    parent.join()
-    os._exit(1)
-
-
-def _work(item: Any) -> Any:
-    return _function(item)
+def _receive(pipe: Connection, items: SimpleQueue) -> None:
+    """Take items while another is at work: the parent never waits to hand one over while we wait to hand back ours."""
+    try:
+        while True:
+            items.put(pipe.recv())
+    except (EOFError, OSError):
+        os._exit(1)  # a parent that was killed tells nobody, and its workers would wait for ever
