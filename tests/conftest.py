@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # tests run side by side; torch reads it as it is imported
 import torch
 
 from storyloom.config import Config, ModelConfig

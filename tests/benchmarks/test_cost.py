@@ -140,6 +140,7 @@ def test_documents_without_figures_are_refused_in_one_line(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_it_measures_and_writes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cost, "QUICK", PLAN)
     monkeypatch.setattr(cost, "WARM_UP", 1)

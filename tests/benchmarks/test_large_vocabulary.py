@@ -3,6 +3,7 @@
 import sys
 
 import large_vocabulary
+import pytest
 from large_vocabulary import Size, config_of, loss_taken, measure
 
 from storyloom.model import count_parameters, loss
@@ -24,6 +25,7 @@ def test_a_plain_loss_is_plain_for_any_vocabulary():
     assert limits == [limits[0], sys.maxsize, limits[0], limits[0]]
 
 
+@pytest.mark.slow
 def test_it_measures(monkeypatch):
     prepare = large_vocabulary.prepare
     monkeypatch.setattr(large_vocabulary, "prepare", lambda *_, **options: prepare(*_, **{**options, "limit_mb": 0.05}))

@@ -17,6 +17,7 @@ needs_compiler = pytest.mark.skipif(not device.has_compiler(torch.device("cpu"))
 COMPILED = ["train.compile=true"]
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize(("optimizer", "dropout"), [("adamw", 0.0), ("muon", 0.0), ("muon", 0.1)])
 def test_compiled_and_eager_runs_reach_the_same_loss(make_trainer, optimizer, dropout):
@@ -30,12 +31,13 @@ def test_compiled_and_eager_runs_reach_the_same_loss(make_trainer, optimizer, dr
     assert losses["true"] == pytest.approx(losses["false"], abs=1e-3)
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_compiled_run_that_died_ends_with_the_same_bits(
     tmp_path, tiny_file, short_data, computed, dying_at, precision
 ):
-    settings = [*COMPILED, f"train.precision={precision}", "model.dropout=0.1"]
+    settings = [*COMPILED, f"train.precision={precision}", "model.dropout=0.1", "model.n_layer=1"]
     whole = train(short_data, out=tmp_path / "A", config=tiny_file, settings=settings, progress=False)
     assert whole.config.train.compile is True
     with dying_at(7):
@@ -51,7 +53,7 @@ def test_each_training_of_a_process_is_compiled_however_many_there_were(tmp_path
 
     with _dynamo.config.patch(recompile_limit=1, fail_on_recompile_limit_hit=True):
         for width in (32, 40):
-            settings = [*COMPILED, f"model.n_embd={width}", "train.max_steps=2"]
+            settings = [*COMPILED, f"model.n_embd={width}", "model.n_layer=1", "train.max_steps=2"]
             train(short_data, out=tmp_path / str(width), config=tiny_file, settings=settings, progress=False)
 
 

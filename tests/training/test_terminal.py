@@ -13,7 +13,7 @@ pty = pytest.importorskip("pty", reason="this system has no terminals of that ki
 fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
 
 COMMAND = "from storyloom.cli import main; main()"
-SETTINGS = ["train.max_steps=401", "train.checkpoint_interval=1000", "train.eval_interval=200"]
+SETTINGS = ["train.max_steps=201", "train.checkpoint_interval=1000", "train.eval_interval=100"]
 
 
 def take_terminal() -> None:
@@ -37,6 +37,6 @@ def test_a_terminal_that_closes_is_a_polite_stop(tmp_path, tiny_file, short_data
     os.close(ours)
     assert process.wait(60) == 130
     step = load_checkpoint(tmp_path / "B" / "checkpoints" / "last").state["step"]
-    assert 0 < step < 401
+    assert 0 < step < 201
     again = train(out=tmp_path / "B", resume=True, progress=False)
     assert computed(again.path) == computed(whole.path)
