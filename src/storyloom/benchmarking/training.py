@@ -16,6 +16,7 @@ from storyloom.runtime import Runtime, choose_runtime
 from storyloom.runtime.device import has_compiler
 from storyloom.runtime.precision import choosable_precisions
 from storyloom.training.autotune import compiled_trainer, fit_to_machine
+from storyloom.training.process import process_as_found
 from storyloom.training.trainer import CompiledStep, Trainer
 
 WARM_UP = 3  # calls of each action before any clock runs, if there is time for so many
@@ -78,7 +79,7 @@ def bench_train(preset: str = "laptop", settings: Sequence[str] = (), seconds: f
         raise ConfigError(f"seconds = {seconds:g} must be above 0 and finite: for example 60")
     config = apply_settings(load_preset(preset), [*settings])
     config = config.with_(train=config.train.with_(max_steps=1_000_000))
-    with tempfile.TemporaryDirectory() as folder:
+    with process_as_found(), tempfile.TemporaryDirectory() as folder:
         data = prepare("storybook", out=f"{folder}/data", tokenizer="char", limit_mb=TEXT_MB)
         kinds = {"char": data.tokenizer.vocab_size, "gpt2": GPT2_ENTRIES}
         vocab_size = config.model.vocab_size or kinds.get(config.data.tokenizer, config.data.vocab_size)

@@ -4,7 +4,7 @@ from collections.abc import MutableMapping
 
 # By default a thread that waits for the others spins for milliseconds. On a core that another program wants too, it
 # takes that program's time and, worse, the time of the one thread that everybody waits for.
-SPIN_COUNT = 3000
+SPIN_COUNT = 1500
 ASKED_BY_USER = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 

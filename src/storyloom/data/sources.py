@@ -51,8 +51,8 @@ class Storybook:
 class Folder:
     """The stories of all files below a folder, in the order of their paths.
 
-    Files of unknown endings are passed over, and so are linked folders, which may lead in a circle, and data folders,
-    which hold stories of their sources once more.
+    Files of unknown endings are passed over, and so are linked folders, which may lead in a circle, and data folders
+    and runs, whose stories are those of their sources once more, or a model's.
 
     Args:
         path: the folder.
@@ -67,8 +67,8 @@ class Folder:
         known = list(_files_of_stories(path))
         if not known:
             raise DataError(
-                f"no file below the folder {path} ends in {', '.join(FILE_KINDS)} (data folders are passed over): name "
-                "another source"
+                f"no file below the folder {path} ends in {', '.join(FILE_KINDS)} (data folders and runs are passed "
+                "over): name another source"
             )
         known.sort(key=lambda file: file.relative_to(path).as_posix())
         self._files = [open_path(file, column) for file in known]
@@ -82,7 +82,9 @@ def _files_of_stories(path: Path) -> Iterator[Path]:
     """The files below a folder that `Folder` reads, in no order."""
     for folder, folders, names in os.walk(path, onerror=_raise):
         folders[:] = [name for name in folders if not is_temporary(name)]  # what another process is preparing
-        if not {MANIFEST, "val-00000.bin"} <= set(names):
+        if {"config.toml", "tokenizer.json"} <= set(names):  # a run
+            folders.clear()
+        elif not {MANIFEST, "val-00000.bin"} <= set(names):
             yield from (Path(folder, name) for name in names if Path(name).suffix.lower() in FILE_KINDS)
 
 
@@ -172,6 +174,8 @@ def text_of(value: object, what: str, advice: str) -> str:
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(text, str):
         raise DataError(f"{what} is {value!r:.60}, of type {type(value).__name__}: {advice}")
+    if "\0" in text:
+        raise DataError(f"{what} is {text!r:.60}: no path has a character NUL; {advice}")
     return text
 
 

@@ -25,6 +25,7 @@ from storyloom.reporting.record import Record
 from storyloom.reporting.settings import differences
 from storyloom.reporting.summary import headline
 from storyloom.runtime import Run
+from storyloom.runtime.run import run_path
 
 FEWEST, MOST = 2, 8
 PAGE = "compare.html"
@@ -76,7 +77,7 @@ class Comparison:
     """
 
     def __init__(self, runs: Sequence[Run | str | os.PathLike[str]]) -> None:
-        paths = [run.path if isinstance(run, Run) else Path(run) for run in runs]
+        paths = [run.path if isinstance(run, Run) else run_path(run) for run in runs]
         _check(paths)
         self.records = [Record(path) for path in paths]
         self.names = _names(paths)
@@ -94,8 +95,7 @@ class Comparison:
 
     def write(self, out: str | os.PathLike[str] = PAGE) -> Path:
         """Put it on a page; see `compare_runs`."""
-        path = Path(out)
-        check_place(path)
+        path = check_place(out)
         texts = {figures.text_sha256 for figures in self.figures} - {None}
         html = render(
             "compare.html.j2",

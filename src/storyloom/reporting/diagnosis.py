@@ -168,7 +168,8 @@ def gradients(record: Record) -> Finding | None:
     if clip is None or not len(settled):
         return Finding("the gradient", f"{text}; nothing was clipped." if clip is None else f"{text}.")
     share = float(np.mean(settled > clip))
-    text = f"{text}; after the warm-up {share:.1%} of the updates were clipped to {clip:g}."
+    which = "updates" if record.config.train.log_interval == 1 else "updates that have a row"
+    text = f"{text}; after the warm-up {share:.1%} of the {which} were clipped to {clip:g}."
     if share > MANY_CLIPPED:
         advice = "That is most of them: raise `train.grad_clip`, or look for jumps in the curve."
         return Finding("the gradient", f"{text} {advice}", "watch")

@@ -4,6 +4,7 @@ Everything that is filled into a template is escaped, stories above all, unless 
 """
 
 import math
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -85,14 +86,18 @@ def render(template: str, **content: Any) -> str:
     return _environment().get_template(template).render(generator=Markup(GENERATOR), **content)
 
 
-def check_place(out: Path) -> None:
-    """Refuse a place where no page may be put. Raises `RunError`."""
+def check_place(out: str | os.PathLike[str]) -> Path:
+    """The path of a page that is to be written. Raises `RunError` where none may be put."""
+    if not isinstance(out, str | os.PathLike):
+        raise RunError(f"out is {out!r:.60}, of type {type(out).__name__}: give the path of the page to make")
+    out = Path(out)
     if out.is_dir():
         raise RunError(f"{out} is a folder: name a file, {out / 'page.html'} for example")
     if not out.parent.is_dir():
         raise RunError(f"cannot write {out}: there is no folder {out.parent}: make it, or name another file")
     if out.exists() and not _is_ours(out):
         raise RunError(f"{out} exists already and is no page of storyloom's: choose another --out, or remove it first")
+    return out
 
 
 def _is_ours(page: Path) -> bool:

@@ -60,8 +60,7 @@ def write_report(
         CheckpointError: the checkpoint is missing or damaged.
     """
     record = Record(run)
-    path = Path(out) if out is not None else record.run.path / REPORT
-    check_place(path)
+    path = check_place(record.run.path / REPORT if out is None else out)
     checkpoint = checkpoint or record.checkpoint
     html = render(
         "report.html.j2",

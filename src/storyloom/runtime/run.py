@@ -19,6 +19,7 @@ from storyloom.model import GPT
 from storyloom.runtime.checkpoint import load_checkpoint
 from storyloom.runtime.device import choose_device
 from storyloom.runtime.forking import fork_safe
+from storyloom.runtime.undrawn import Undrawn
 
 CHECKPOINTS = ("best", "last")
 
@@ -34,7 +35,7 @@ class Run:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = run_path(path)
         if not (self.path / "config.toml").is_file():
             what = "is no run folder (no config.toml)" if self.path.exists() else "does not exist"
             raise RunError(f"{self.path} {what}: name a folder that `storyloom train --out` made")
@@ -86,10 +87,18 @@ class Run:
                 "or name the other one with --checkpoint"
             )
         weights = load_checkpoint(folder).weights
-        with fork_safe(), torch.random.fork_rng(devices=[]):  # weights are drawn and replaced: put the generator back
-            model = GPT(self.config.model)
+        with fork_safe():
+            with Undrawn():
+                model = GPT(self.config.model)
             load_weights(model, weights, folder)
         return model.to(target).eval()
+
+
+def run_path(path: str | os.PathLike[str]) -> Path:
+    """The path of a run folder; raises `RunError` for what is no path."""
+    if not isinstance(path, str | os.PathLike):
+        raise RunError(f"a run is {path!r:.60}, of type {type(path).__name__}: give the path of its folder")
+    return Path(path)
 
 
 def model_weights(model: GPT) -> dict[str, torch.Tensor]:

@@ -55,11 +55,15 @@ class MetricsLog:
     Args:
         folder: the run's.
         listener: is told every row, for a live display.
+
+    Attributes:
+        listeners_error: what the listener raised, if it was an OSError: a disk of its own may be full, not the run's.
     """
 
     def __init__(self, folder: Path, listener: Listener | None = None) -> None:
         self._logs = {name: _Log(folder / name) for name in LOGS}
         self._listener = listener
+        self.listeners_error: OSError | None = None
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         """Append one row."""
@@ -68,7 +72,11 @@ class MetricsLog:
         log = self._logs[SAMPLES if kind == "sample" else METRICS]
         log.append(json.dumps(kept, ensure_ascii=False, allow_nan=False))
         if self._listener:
-            self._listener(row)
+            try:
+                self._listener(row)
+            except OSError as error:
+                self.listeners_error = error
+                raise
 
     def marks(self) -> dict[str, dict[str, Any]]:
         """What a checkpoint keeps of both logs; all rows are forced onto the disk first, as it counts on them."""

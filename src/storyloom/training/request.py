@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ class Request:
         self._data = data if data is None or isinstance(data, Data) else _path(data, "data")
         self.preset = preset
         self.file = Path(_path(config, "config")) if config is not None else None
-        self.settings, self.minutes, self._device = tuple(settings), minutes, device
+        self.settings, self._device = tuple(settings), device
+        self.minutes = minutes if minutes is None else float(minutes)
         self.repeat = _finished(Run(_path(repeat, "repeat"))) if repeat is not None else None
         if self.repeat is not None:
             init = self.repeat.origin.get("init")
@@ -142,7 +144,7 @@ def _check_types(preset: object, settings: object, minutes: object) -> None:
     # A single text would be taken for a sequence of its letters.
     if not isinstance(settings, list | tuple) or not all(isinstance(setting, str) for setting in settings):
         raise ConfigError(f"settings is {settings!r:.60}: give texts such as model.n_layer=6, in a list")
-    if isinstance(minutes, bool) or not isinstance(minutes, int | float | None):
+    if isinstance(minutes, bool) or not isinstance(minutes, Real | None):
         raise ConfigError(f"minutes is {minutes!r:.60}, of type {type(minutes).__name__}: give a number")
 
 

@@ -1,5 +1,6 @@
 """`train`: resolve the settings, lay out the run folder, train, evaluate all; or continue where a run stopped."""
 
+import hashlib
 import json
 import math
 import os
@@ -11,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 
 from storyloom.config import Config, DataConfig, save_config
@@ -160,13 +162,19 @@ def _start(
     for note in notes:
         _note(listener, note)
     data.tokenizer.save(folder / "tokenizer.json")
+    origin = request.origin()
     if request.init is not None:
-        save_checkpoint(folder / "checkpoints" / "last", _begin_from(request.init, trainer))
+        beginning, origin["init_sha256"] = _begin_from(request.init, trainer)
+        if request.repeat is not None and request.repeat.origin.get("init_sha256") != origin["init_sha256"]:
+            raise RunError(
+                f"{request.init.path} no longer has the weights that {request.repeat.path} began with: it cannot be "
+                "repeated unless they are put back"
+            )
+        save_checkpoint(folder / "checkpoints" / "last", beginning)
     if request.repeat is not None and resolved.train.minutes is not None:
         plans = [json.dumps(row) + "\n" for row in read_rows(request.repeat.path / METRICS, "plan")]
         write_text(folder / PLANS, "".join(plans))
-    origin = {
-        **request.origin(),
+    origin |= {
         "settings": list(request.settings),
         "data": OWN_DATA if data.path == folder / OWN_DATA else str(data.path.resolve()),
         "data_fingerprint": data.fingerprint,
@@ -184,11 +192,15 @@ def _check_data(other: Run, data: Data) -> None:
         raise RunError(f"{data.path} is not the data that {other.path} was trained on: name that")
 
 
-def _begin_from(init: Run, trainer: Trainer) -> Checkpoint:
-    """The checkpoint of step 0 with another run's best weights, so that the new run does not need that one again."""
+def _begin_from(init: Run, trainer: Trainer) -> tuple[Checkpoint, str]:
+    """The checkpoint of step 0 with another run's best weights, and their checksum.
+
+    The new run does not need that one again; to repeat it, the same weights must still be there.
+    """
     folder = init.checkpoint_folder("best")
-    trainer.begin_with(load_checkpoint(folder).weights, folder)
-    return trainer.checkpoint()
+    weights = load_checkpoint(folder).weights
+    trainer.begin_with(weights, folder)
+    return trainer.checkpoint(), hashlib.sha256(safetensors.torch.save(weights)).hexdigest()
 
 
 def _go_on(
@@ -217,6 +229,7 @@ def _go_on(
     cut_back(run.path, state.get("logs", {}), trainer.step)
     repair_best(trainer, run)
     clock = RunClock(started, max(used, state.get("elapsed", 0.0)), state.get("seconds", 0.0))
+    log = None
     try:
         with closing(MetricsLog(run.path, listener)) as log:
             log.write("start", trainer.step, **trainer.description())
@@ -228,6 +241,8 @@ def _go_on(
             minutes = round(clock.elapsed() / 60, 2)
             log.write("final", trainer.step, checkpoint="best", **figures, minutes=minutes)
     except OSError as error:  # a full disk, a folder that is gone
+        if log is not None and error is log.listeners_error:
+            raise
         raise RunError(
             f"training stops at step {trainer.step}: cannot use {run.path}: {error.strerror}; what was saved before is "
             "kept: free some space or put it back, then continue with --resume"
