@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 import torch
 from ablation_arms import BASE_CONFIG, ROUNDS, Job, Round, costly, jobs_of, known_pace
 from ablation_report import document
-from machine import begin_in_own_process, cpu_name, no_survivors, result_of
+from machine import begin_in_own_process, no_survivors, result_of
 from results import Row, figures_of, outcome, read_results, refuse_mixture, write_results
 
 import storyloom
@@ -38,6 +38,7 @@ from storyloom.errors import ConfigError, DataError, StoryloomError, TrainingDiv
 from storyloom.files import write_text
 from storyloom.runtime import Runtime, choose_runtime
 from storyloom.runtime.device import count_cores
+from storyloom.runtime.machine import processor_name
 from storyloom.training.trainer import Trainer
 
 PROJECT = Path(__file__).parents[1]
@@ -233,7 +234,7 @@ def run_arm(base: Side, arm: Side, rules: Round, pace: float | None, runs: Path,
     pace = pace or measure_pace(base, arm)
     figures = train_and_measure(arm, rules.tokens_at(pace), runs)
     seconds = {"pace": pace, "seconds": round(time.perf_counter() - started, 1)}
-    machine = {"cpu": cpu_name(), "torch": version("torch"), "storyloom": version("storyloom")}
+    machine = {"cpu": processor_name(), "torch": version("torch"), "storyloom": version("storyloom")}
     return {**figures, **seconds, **origin, **machine, "date": datetime.now(UTC).date().isoformat()}
 
 

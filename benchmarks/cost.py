@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from cost_report import document, draw
-from machine import begin_in_own_process, cpu_name, read_proc, result_of
+from machine import begin_in_own_process, read_proc, result_of
 
 from storyloom.benchmarking.measuring import MatrixProduct, median_ratio, take_turns
 from storyloom.benchmarking.training import CEILING, WARM_UP
@@ -37,6 +37,7 @@ from storyloom.files import MANIFEST, sha256_of, write_json, write_text
 from storyloom.model import count_flops_per_token, count_parameters
 from storyloom.runtime import Runtime, choose_runtime
 from storyloom.runtime.device import has_compiler
+from storyloom.runtime.machine import processor_name
 from storyloom.training.trainer import Trainer
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -182,7 +183,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         "command": "make cost" if plan is FULL else "python benchmarks/cost.py --quick",
         "date": datetime.now(UTC).date().isoformat(),
         "minutes": round((time.perf_counter() - started) / 60, 1),
-        "cpu": cpu_name(),
+        "cpu": processor_name(),
         "device": str(runtime.device),
         "threads": runtime.threads,
         "precision": runtime.precision,

@@ -1,7 +1,6 @@
 """What the machine says of itself, and processes of their own for what is measured on it."""
 
 import os
-import platform
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -16,15 +15,6 @@ from storyloom.errors import RunError
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-
-
-def cpu_name() -> str:
-    """The processor as the system calls it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def read_proc(file: str, field: str) -> int | None:

@@ -23,7 +23,7 @@ from platform import python_version
 from statistics import fmean
 from tempfile import TemporaryDirectory
 
-from machine import begin_in_own_process, cpu_name, no_survivors, read_proc, result_of
+from machine import begin_in_own_process, no_survivors, read_proc, result_of
 from results import Row, figures_of, outcome, read_results, refuse_mixture, write_results
 from systems_contestants import PROMPT, SEED, Contestant, Job, data_settings, jobs_of, new_tokens, tell_command
 from systems_report import document
@@ -32,6 +32,7 @@ import storyloom
 from storyloom.errors import ConfigError, DataError, StoryloomError, TrainingDiverged
 from storyloom.files import sha256_of, write_text
 from storyloom.runtime.device import count_cores
+from storyloom.runtime.machine import processor_name
 from storyloom.training.metrics import read_rows
 
 PROJECT = Path(__file__).parents[1]
@@ -183,7 +184,7 @@ def measure(job: Job, data: Path, runs: Path) -> Row:
             }
         except (TrainingDiverged, ConfigError) as error:  # for one, the minutes are too few for an update
             figures = {"failed": str(error)}
-    machine = {"cpu": cpu_name(), "cores": count_cores()}
+    machine = {"cpu": processor_name(), "cores": count_cores()}
     versions = {"python": python_version(), **{name: version(name) for name in ("torch", "storyloom")}}
     return {**figures, **machine, **versions, "date": datetime.now(UTC).date().isoformat()}
 

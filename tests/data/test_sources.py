@@ -171,6 +171,17 @@ def test_a_run_is_no_source(tmp_path):
     assert not is_source(str(tmp_path))
 
 
+def test_a_run_below_the_texts_is_passed_over(tmp_path):
+    """Trained into the folder of its texts: its rows were read as stories, and the texts could not be read again."""
+    (tmp_path / "a.txt").write_text("one")
+    run = tmp_path / "run"
+    (run / "data").mkdir(parents=True)
+    for name in ("config.toml", "tokenizer.json", "samples.jsonl", "data/val.txt"):
+        (run / name).write_text("two")
+    assert list(open_source(str(tmp_path))) == ["one"]
+    assert is_source(str(tmp_path))
+
+
 def test_what_another_process_is_preparing_is_passed_over(tmp_path):
     """Its validation stories, too, were read as stories, if the data folder was made below the texts."""
     (tmp_path / "a.txt").write_text("one")

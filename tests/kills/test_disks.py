@@ -74,13 +74,6 @@ def train_on_growing_disk(server, disk: Disk, training, whole: Path, sizes: list
     assert what_was_computed(disk.path / "R") == what_was_computed(whole)
 
 
-@pytest.mark.slow
-@needs_root
-def test_training_goes_on_when_there_is_room(server, disk, training, tmp_path, tally):
-    """The sample of `make test`."""
-    train_on_growing_disk(server, disk, training, tmp_path / "whole", [800, 8000], tally)
-
-
 @needs_root
 @pytest.mark.slow
 def test_training_goes_on_as_its_disk_grows(server, disk, training, tmp_path, tally):

@@ -59,6 +59,25 @@ def test_a_model_is_loaded_as_it_was_saved(run, small_model, tied):
     assert (loaded.head.weight is loaded.embedding.weight) is tied
 
 
+def test_loading_takes_no_random_numbers_of_a_training_in_another_thread(run, monkeypatch):
+    """They were drawn and put back: whatever the other thread drew meanwhile was drawn once more."""
+    drawn = []
+    for name in ("normal_", "uniform_"):
+        real = getattr(torch.Tensor, name)
+        monkeypatch.setattr(torch.Tensor, name, lambda *args, real=real, **kwargs: drawn.append(real(*args, **kwargs)))
+    monkeypatch.setattr(torch, "set_rng_state", drawn.append)
+    run.load_model("best", device="cpu")
+    assert drawn == []
+    torch.nn.Linear(2, 3)
+    assert drawn  # elsewhere they are noticed
+
+
+@pytest.mark.parametrize("wrong", [7, None, b"R", ["R"]])
+def test_what_is_no_path_is_refused(wrong):
+    with pytest.raises(RunError, match=r"a run is .*: give the path of its folder"):
+        Run(wrong)
+
+
 def test_checkpoints_are_asked_for_by_name(run):
     assert run.has_checkpoint("best")
     assert not run.has_checkpoint("last")

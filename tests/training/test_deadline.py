@@ -32,25 +32,26 @@ class Machine:
         folder.mkdir(exist_ok=True)
         self.settings = TrainConfig(minutes=3.0, warmup_steps=20, **settings)
         self.speed, self.costs, self.folder = speed, COSTS, folder
+        self.of_events = speed
         self.now = 7.0  # what came before the first update
         self.times: dict[str, list[float]] = {event: [] for event in EVENTS}
         self.trainer = SimpleNamespace(step=0, plan=Plan.whole(None, 20), is_at_end=False)
 
-    def work(self, seconds: float) -> float:
+    def work(self, seconds: float, speed: Callable[[float], float] | None = None) -> float:
         """Do what takes these seconds at full speed; returns those it takes."""
         begun = self.now
         while seconds > 0:  # in small pieces, as the speed may change meanwhile
             piece = min(seconds, 0.01)
-            self.now += piece / self.speed(self.now)
+            self.now += piece / (speed or self.of_events)(self.now)
             seconds -= piece
         return self.now - begun
 
     def run(self, most: int | None = None) -> "Machine":
         trainer, log = self.trainer, MetricsLog(self.folder)
-        final, share = self.costs["final"] / self.speed(self.now), self.costs["eval"] / self.costs["final"]
+        final, share = self.costs["final"] / self.of_events(self.now), self.costs["eval"] / self.costs["final"]
         director = Deadline(self.settings, log, lambda: self.now, most=most, final=final, share=share)
         while not trainer.is_at_end:
-            seconds = self.work(UPDATE)
+            seconds = self.work(UPDATE, self.speed)
             trainer.step += 1
             trainer.is_at_end = trainer.plan.end is not None and trainer.step >= trainer.plan.end
             due = director.after_update(trainer, seconds)
@@ -82,6 +83,14 @@ SPEEDS = {
 def test_the_end_is_at_the_time(tmp_path, speed):
     """The length of a run was fixed by a probe at its start: three minutes took nine where a core was taken away."""
     assert 0.9 * 180 <= Machine(tmp_path, SPEEDS[speed]).run().now <= 1.05 * 180
+
+
+@pytest.mark.parametrize("share", [0.5, 1.3])
+def test_evaluations_that_slow_down_otherwise_than_updates(tmp_path, share):
+    """They were taken to slow down as updates do: where a core was taken, a run ended long before its time."""
+    machine = Machine(tmp_path, SPEEDS["taken"])
+    machine.of_events = lambda now: machine.speed(now) ** share
+    assert machine.run().now == pytest.approx(180, rel=0.02)
 
 
 def test_time_that_is_over_all_of_a_sudden_still_lets_the_rate_fall(tmp_path):
@@ -227,6 +236,18 @@ def test_a_repetition_of_a_repetition_begins_with_the_same_weights(tmp_path, tin
     again = train(out=tmp_path / "B", repeat=run.path, progress=False)
     third = train(out=tmp_path / "C", repeat=again.path, progress=False)
     assert computed(run.path) == computed(again.path) == computed(third.path)
+
+
+def test_a_repetition_that_would_begin_with_other_weights_is_refused(tmp_path, tiny_file, short_data):
+    """Trained on or again, the run that it began with has others: the repetition ended elsewhere, without a word."""
+    options = {"config": tiny_file, "progress": False}
+    first = train(short_data, out=tmp_path / "first", settings=["train.max_steps=3"], **options)
+    run = train(short_data, out=tmp_path / "A", init=first.path, settings=["train.max_steps=2"], **options)
+    shutil.rmtree(first.path)
+    train(short_data, out=first.path, settings=["train.max_steps=3", "train.seed=8"], **options)
+    with pytest.raises(RunError, match=r"first no longer has the weights that .*A began with"):
+        train(out=tmp_path / "B", repeat=run.path, progress=False)
+    assert not (tmp_path / "B").exists()
 
 
 def test_a_limit_of_one_update_holds_beside_minutes(tmp_path, tiny_file, short_data, clock, metric_rows):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from storyloom.errors import ConfigError, DataError, RunError, TrainingDiverged
+from storyloom.errors import ConfigError, DataError, RunError, StoryloomError, TrainingDiverged
 from storyloom.training import dry_run, train
 from storyloom.training.process import only_training
 
@@ -43,6 +43,31 @@ def test_a_training_leaves_its_process_as_it_found_it(tmp_path, tiny_file, short
             compiled_by_others(torch.ones(3))
     finally:
         torch.set_num_threads(1)
+
+
+def test_an_error_of_the_listener_is_its_own(tmp_path, tiny_file, short_data):
+    """It was reported as a full disk of the run's."""
+
+    def listener(row):
+        if row["kind"] == "train":
+            raise OSError(28, "No space left on device", "/somewhere/else")
+
+    with pytest.raises(OSError, match="/somewhere/else"):
+        train(short_data, out=tmp_path / "R", config=tiny_file, progress=listener)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"out": "a\0b"}, "no path has a character NUL"),
+        ({"minutes": "1"}, "minutes is '1'"),
+        ({"resume": "R"}, "resume is 'R'"),
+    ],
+)
+def test_wrong_types_are_refused_in_one_line(tmp_path, tiny_file, short_data, options, message):
+    with pytest.raises(StoryloomError, match=message):
+        train(short_data, **{"out": tmp_path / "R", "config": tiny_file, **options})
+    assert not (tmp_path / "R").exists()
 
 
 def test_a_second_training_in_a_process_is_refused_in_one_line(tmp_path, tiny_file, short_data):

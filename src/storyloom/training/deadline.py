@@ -128,13 +128,10 @@ class Deadline:
         self._total = settings.minutes * 60
         self._intervals = intervals_of(settings)
         self._updates: deque[tuple[float, float]] = deque()  # when each of the latest was over, and how long it took
+        self._share = share
         # Seconds, and those of an update at that time: what slows updates slows the rest. None until there was one.
-        self._costs: dict[str, tuple[float, float | None]] = {
-            "eval": (final * share, None),
-            "sample": (0.0, None),
-            "checkpoint": (0.0, None),
-            "final": (final, None),
-        }
+        self._costs: dict[str, tuple[float, float | None]] = {"sample": (0.0, None), "checkpoint": (0.0, None)}
+        self._set_final(final, None)
         self._since = dict.fromkeys(EVENTS, elapsed())
         self._is_first, self._planned_at = True, -math.inf
 
@@ -157,7 +154,10 @@ class Deadline:
 
     def took(self, event: str, seconds: float) -> None:
         """Remember what an event costs."""
-        self._costs[event] = (seconds, self._pace if self._updates else None)
+        pace = self._pace if self._updates else None
+        self._costs[event] = (seconds, pace)
+        if event == "eval":  # of more stories than the first estimate, and at the speed of now
+            self._set_final(seconds / self._share, pace)
         self._since[event] = self._elapsed()
 
     def after_events(self, trainer: Trainer) -> None:
@@ -179,6 +179,9 @@ class Deadline:
         self._updates.append((now, seconds))
         while len(self._updates) > PACE_UPDATES and self._updates[0][0] < now - PACE_SECONDS:
             self._updates.popleft()
+
+    def _set_final(self, seconds: float, pace: float | None) -> None:
+        self._costs |= {"final": (seconds, pace), "eval": (seconds * self._share, pace)}
 
     def _cost(self, event: str) -> float:
         """Seconds of an event now."""

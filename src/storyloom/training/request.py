@@ -55,7 +55,7 @@ class Request:
         self.preset = preset
         self.file = Path(_path(config, "config")) if config is not None else None
         self.settings, self._device = tuple(settings), device
-        self.minutes = minutes if minutes is None else float(minutes)
+        self.minutes = minutes if isinstance(minutes, int | float | None) else float(minutes)  # NumPy has its own
         self.repeat = _finished(Run(_path(repeat, "repeat"))) if repeat is not None else None
         if self.repeat is not None:
             init = self.repeat.origin.get("init")
@@ -136,6 +136,12 @@ class Request:
                 f"{opened.path} is not the data that {run.path} was trained on: name that, or start a new run"
             )
         return opened
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise `ConfigError` for what is neither true nor false: a path at the wrong place, say."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} is {value!r:.60}, of type {type(value).__name__}: give True or False")
 
 
 def _check_types(preset: object, settings: object, minutes: object) -> None:

@@ -31,7 +31,7 @@ from storyloom.training.loop import Loop, RunClock, repair_best
 from storyloom.training.metrics import METRICS, Listener, MetricsLog, cut_back, latest_row, read_rows
 from storyloom.training.process import only_training, process_as_found
 from storyloom.training.progress import LiveLine
-from storyloom.training.request import Request
+from storyloom.training.request import Request, check_flag
 from storyloom.training.resolve import check_time, differences, resolve
 from storyloom.training.trainer import CompiledStep, Trainer
 
@@ -87,6 +87,7 @@ def train(
     """
     started = time.perf_counter()
     folder = _checked_out(out)
+    check_flag("resume", resume)
     listener = progress if callable(progress) else LiveLine() if progress else None
     request = Request(
         data,
