@@ -5,13 +5,14 @@ one is scored exactly once, with at least T / 2 tokens before it where its story
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from storyloom.config import ModelConfig
 from storyloom.data import IGNORED, EncodedStory
 from storyloom.generation.decoding import telling, where_exact
 from storyloom.model import GPT
@@ -70,19 +71,18 @@ def measure_likelihood(model: GPT, stories: Sequence[EncodedStory], eot: int) ->
         stories: at least one.
         eot: the end-of-text token.
     """
-    rows = [row for index, story in enumerate(stories) for row in _windows(index, story, eot, model.config.block_size)]
-    rows.sort(key=lambda row: len(row.ids))  # rows of like length share a batch, so that little is padding
     nats = np.zeros(len(stories))
-    assert model.config.vocab_size is not None, "vocab_size comes from the data"
-    tokens_at_once = min(TOKENS_AT_ONCE, LOGITS_AT_ONCE // model.config.vocab_size)
-    at_once = max(1, tokens_at_once // model.config.block_size)
     with telling(model):
-        for start in range(0, len(rows), at_once):
-            batch = rows[start : start + at_once]
+        for batch in _batches(model.config, stories, eot):
             np.add.at(nats, [row.story for row in batch], _score(model, batch))
     tokens = np.array([len(story.ids) + 1 for story in stories])
     sizes = np.array([len(story.text.encode("utf-8")) for story in stories])
     return Likelihood(nats, tokens, sizes)
+
+
+def count_positions(config: ModelConfig, stories: Sequence[EncodedStory], eot: int) -> int:
+    """Positions that `measure_likelihood` computes, padding counted in: its time goes with them."""
+    return sum(len(batch) * (max(len(row.ids) for row in batch) - 1) for batch in _batches(config, stories, eot))
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,17 @@ class _Row:
     story: int
     ids: np.ndarray  # at most T + 1: inputs and targets overlap
     scored_from: int  # targets before this index of `ids` are context only
+
+
+def _batches(config: ModelConfig, stories: Sequence[EncodedStory], eot: int) -> Iterator[list[_Row]]:
+    """The rows of some stories; those of like length share a batch, so that little is padding."""
+    rows = [row for index, story in enumerate(stories) for row in _windows(index, story, eot, config.block_size)]
+    rows.sort(key=lambda row: len(row.ids))
+    assert config.vocab_size is not None, "vocab_size comes from the data"
+    tokens_at_once = min(TOKENS_AT_ONCE, LOGITS_AT_ONCE // config.vocab_size)
+    at_once = max(1, tokens_at_once // config.block_size)
+    for start in range(0, len(rows), at_once):
+        yield rows[start : start + at_once]
 
 
 def _windows(index: int, story: EncodedStory, eot: int, block: int) -> list[_Row]:

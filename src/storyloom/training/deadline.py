@@ -22,6 +22,10 @@ PLAN_SECONDS = 5.0  # at most, between two plans
 PACE_SECONDS = 10.0  # of the latest updates say how long one takes now,
 PACE_UPDATES = 9  # and at least this many,
 OUTLIER = 4.0  # none of which counts for more than so many times their median: a pause is over when it is seen
+CHANGED = 1.25  # times as fast or slow as it was: what the end takes is measured again,
+SETTLED = 1.15  # once the latest updates and those before differ by no more;
+MEASURING = 0.02  # at most of the time,
+BELIEVED = (0.5, 1.25)  # of what the speed of updates lets expect: what lies outside met a disturbance
 DUE_SECONDS = 60.0  # at most, between two of a kind
 DUE_SHARE = 0.05  # at most, of the time, for each kind
 MOVED = 0.02  # of the updates to go: smaller changes are noise
@@ -109,7 +113,7 @@ class Deadline:
         log: for `plan` rows.
         elapsed: seconds of the run so far, in all its parts.
         most: updates at most, where other limits say so.
-        final: seconds that the evaluation of all validation stories takes, measured before the first update.
+        final: measures how many seconds the evaluation of all validation stories takes now.
         share: of them that are evaluated on the way.
     """
 
@@ -120,7 +124,7 @@ class Deadline:
         elapsed: Callable[[], float],
         *,
         most: int | None,
-        final: float,
+        final: Callable[[], float],
         share: float,
     ) -> None:
         assert settings.minutes is not None, "a deadline needs minutes"
@@ -128,10 +132,11 @@ class Deadline:
         self._total = settings.minutes * 60
         self._intervals = intervals_of(settings)
         self._updates: deque[tuple[float, float]] = deque()  # when each of the latest was over, and how long it took
-        self._share = share
+        self._measure, self._share = final, share
         # Seconds, and those of an update at that time: what slows updates slows the rest. None until there was one.
         self._costs: dict[str, tuple[float, float | None]] = {"sample": (0.0, None), "checkpoint": (0.0, None)}
-        self._set_final(final, None)
+        self._set_final(final(), None)
+        self._measurable_at = -math.inf
         self._since = dict.fromkeys(EVENTS, elapsed())
         self._is_first, self._planned_at = True, -math.inf
 
@@ -181,7 +186,25 @@ class Deadline:
             self._updates.popleft()
 
     def _set_final(self, seconds: float, pace: float | None) -> None:
+        self._is_first_guess = pace is None  # something may have disturbed it, and no update tells
         self._costs |= {"final": (seconds, pace), "eval": (seconds * self._share, pace)}
+
+    def _follow_speed(self) -> None:
+        """Measure what the end takes where the speed is another one: evaluations need not slow down as updates do."""
+        _, pace = self._costs["final"]
+        begun = self._elapsed()
+        if pace is None or begun < self._measurable_at or len(self._updates) < PACE_UPDATES:
+            return
+        latest = fmean(seconds for over, seconds in self._updates if over >= self._updates[-1][0] - PACE_SECONDS / 4)
+        is_settled = 1 / SETTLED < latest / self._pace < SETTLED
+        is_changed = not 1 / CHANGED < self._pace / pace < CHANGED
+        if is_settled and (is_changed or self._is_first_guess):
+            seconds = self._measure()
+            if not self._is_first_guess:
+                least, most = (share * self._cost("final") for share in BELIEVED)
+                seconds = min(max(seconds, least), most)
+            self._set_final(seconds, self._pace)
+            self._measurable_at = begun + (self._elapsed() - begun) / MEASURING
 
     def _cost(self, event: str) -> float:
         """Seconds of an event now."""
@@ -203,6 +226,7 @@ class Deadline:
 
     def _plan(self, trainer: Trainer) -> None:
         """Make a new plan of the time that is left; small changes are left alone."""
+        self._follow_speed()
         self._planned_at = self._elapsed()
         old = None if trainer.plan.end is None else trainer.plan.end - trainer.step
         updates = math.floor(self._time_for_updates() / self._pace)

@@ -266,7 +266,10 @@ def _director(trainer: Trainer, run: Run, data: Data, log: MetricsLog, clock: Ru
         written = len(read_rows(run.path / METRICS, "plan"))
         return AsWritten(trainer, read_rows(run.path / PLANS), written, log)
     tokens = data.manifest["val"]["tokens"]
-    final = 0.0 if trainer.is_done else trainer.seconds_to_evaluate(tokens)
+
+    def final() -> float:
+        return 0.0 if trainer.is_done else trainer.seconds_to_evaluate(tokens)
+
     share = trainer.eval_tokens / tokens
     return Deadline(settings, log, clock.elapsed, most=settings.max_steps, final=final, share=share)
 

@@ -20,7 +20,7 @@ import torch
 from storyloom.config import Config
 from storyloom.data import IGNORED, Batches, Data, EncodedStory
 from storyloom.errors import TrainingDiverged
-from storyloom.evaluation.likelihood import as_dict, measure_likelihood
+from storyloom.evaluation.likelihood import as_dict, count_positions, measure_likelihood
 from storyloom.generation import StoryTeller
 from storyloom.model import GPT, count_flops_per_token, count_parameters
 from storyloom.runtime import Run, Runtime, load_checkpoint
@@ -212,10 +212,13 @@ class Trainer:
         """About how long the evaluation of stories of this many tokens takes, by that of a few."""
         by_length = sorted(self.eval_stories, key=lambda story: len(story.ids))
         few = by_length[:: max(1, len(by_length) // 25)]
-        measure_likelihood(self.kept_model, few[:1], self.data.tokenizer.eot)  # the first one takes longer
+        eot = self.data.tokenizer.eot
+        measure_likelihood(self.kept_model, few[:1], eot)  # the first one takes longer
         start = time.perf_counter()
-        measure_likelihood(self.kept_model, few, self.data.tokenizer.eot)
-        return (time.perf_counter() - start) * tokens / _tokens_of(few)
+        measure_likelihood(self.kept_model, few, eot)
+        seconds = time.perf_counter() - start
+        computed, all_computed = (count_positions(self.model.config, part, eot) for part in (few, self.eval_stories))
+        return seconds * all_computed / computed * tokens / self.eval_tokens
 
     @property
     def eval_tokens(self) -> int:
