@@ -342,6 +342,8 @@ def test_sha256_is_the_published_one(tmp_path):
 
 
 def test_is_vacant(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    assert not is_vacant(tmp_path / "link")
     assert is_vacant(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     assert is_vacant(tmp_path / "empty")

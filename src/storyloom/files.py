@@ -260,5 +260,5 @@ def printable(path: str) -> str:
 
 
 def is_vacant(folder: Path) -> bool:
-    """Whether a folder may be written: it does not exist, or is an empty folder."""
-    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    """Whether a folder may be written: it does not exist, or is empty. A link that leads nowhere is neither."""
+    return not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir()))

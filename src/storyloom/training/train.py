@@ -219,6 +219,8 @@ def _go_on(
     if run.origin.get("torch") != torch.__version__:
         made_with = run.origin.get("torch")
         _note(listener, f"started with torch {made_with}, this is {torch.__version__}: the bits may differ")
+    if "repeats" in run.origin:
+        _note(listener, f"repeating {run.origin['repeats']}")
     remove_leftovers(run.path)
     for name in CHECKPOINTS:
         recover_folder(run.checkpoint_folder(name))

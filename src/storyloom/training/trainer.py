@@ -211,7 +211,7 @@ class Trainer:
     def seconds_to_evaluate(self, tokens: int) -> float:
         """About how long the evaluation of stories of this many tokens takes, by that of a few."""
         by_length = sorted(self.eval_stories, key=lambda story: len(story.ids))
-        few = by_length[:: max(1, len(by_length) // 25)]
+        few = by_length[:: max(1, len(by_length) // 50)]
         eot = self.data.tokenizer.eot
         measure_likelihood(self.kept_model, few[:1], eot)  # the first one takes longer
         start = time.perf_counter()
