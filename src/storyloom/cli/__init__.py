@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from storyloom.cli import bench, compare, demo, evaluate, info, prepare, presets, report, tell, train
-from storyloom.cli.streams import open_missing_streams, silence, why_unwritable, write_utf8
+from storyloom.cli.streams import open_missing_streams, silence, why_lost, why_unwritable, write_utf8
 from storyloom.cli.waiting import calm_waiting_threads
 from storyloom.errors import StoryloomError
 from storyloom.signals import exit_on_signals
@@ -125,7 +125,7 @@ def _run(words: list[str]) -> int:
     except (train.Interrupted, KeyboardInterrupt, typer.Abort) as error:
         return _complain(str(error) or "interrupted", INTERRUPTED)
     except Exception as error:
-        full = why_unwritable(sys.stdout) if isinstance(error, OSError) else None
+        full = why_lost(sys.stdout, error) if isinstance(error, OSError) else None
         sentence = f"cannot write to standard output: {full}; free some space" if full else _sentence(error, words)
         if sentence is None:
             raise

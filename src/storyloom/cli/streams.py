@@ -1,10 +1,12 @@
 """Standard input, output and error as this process was given them: closed, full, or with another code page."""
 
+import errno
 import os
 import sys
 from contextlib import suppress
 from typing import TextIO
 
+NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows knows no quota
 STANDARD = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
@@ -45,6 +47,16 @@ def why_unwritable(stream: TextIO) -> str | None:
     except OSError as error:
         return error.strerror or str(error)
     return None
+
+
+def why_lost(stream: TextIO, error: OSError) -> str | None:
+    """Why a command's output is lost, if that is what its error means; None if the error came from elsewhere.
+
+    A stream that is not buffered (`PYTHONUNBUFFERED`) fails as it is written and keeps nothing that a flush would try
+    again; its error names no file, as those of files do.
+    """
+    is_lost = getattr(stream, "write_through", False) and error.filename is None and error.errno in NO_ROOM
+    return why_unwritable(stream) or (error.strerror if is_lost else None)
 
 
 def silence(stream: TextIO) -> None:
