@@ -51,7 +51,7 @@ class Chain:
     def kill(self, wanted: int, numbers: Sequence[int], dice: random.Random, saving: bool = False) -> None:
         """Kill it this many times, at random moments or in the middle of a save; what ends before is compared."""
         while self.kills < wanted:
-            before = log_of(self.out)
+            before, left = log_of(self.out), strays(self.out.parent)
             command = self._server.start(*self._words, "--out", self.out)
             number = dice.choice(numbers)
             if saving:
@@ -61,11 +61,11 @@ class Chain:
                 is_there = True
             if is_there:
                 command.signal(number)
-            self._note(command, command.wait(), number if is_there else 0, before, saving)
+            self._note(command, command.wait(), number if is_there else 0, before, left, saving)
         self._finish()
 
-    def _note(self, command: Command, status: int, number: int, before: bytes, saving: bool) -> None:
-        """Check what a process left behind."""
+    def _note(self, command: Command, status: int, number: int, before: bytes, left: list[Path], saving: bool) -> None:
+        """Check what a process left behind; `left` is what those before it did."""
         if status == 0:
             return self._compare()
         assert number, command.said
@@ -77,7 +77,7 @@ class Chain:
         if saving:
             self._tally["killed in a save"] += 1
         if number != signal.SIGKILL:
-            check_polite_end(command, status, self.out, before)
+            check_polite_end(command, status, self.out, before, left)
         check_readable(self.out)
         return None
 
@@ -120,12 +120,12 @@ def log_of(run: Path) -> bytes:
     return (run / METRICS).read_bytes() if (run / METRICS).exists() else b""
 
 
-def check_polite_end(command: Command, status: int, out: Path, before: bytes) -> None:
+def check_polite_end(command: Command, status: int, out: Path, before: bytes, left: list[Path]) -> None:
     """One line at most; no temporary names, no lock; and if there were updates, a checkpoint of the last one."""
     assert "Traceback" not in command.said, command.said
     lines = [line for line in command.said.splitlines() if line.startswith("storyloom: ")]
     assert len(lines) == (status == 130), command.said
-    assert strays(out.parent) == []
+    assert {*strays(out.parent)} <= {*left}
     if not (out / "config.toml").exists():
         assert not out.exists()
     after = log_of(out)

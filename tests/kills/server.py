@@ -11,6 +11,7 @@ from typing import Any
 
 from storyloom.cli import main
 from storyloom.cli.waiting import calm_waiting_threads
+from storyloom.runtime import forking
 
 HEAVY = (  # with what PyTorch imports as the first optimizer is made
     *("torch._dynamo", "storyloom.data.prepare", "storyloom.training.train", "storyloom.reporting.plots"),
@@ -68,6 +69,7 @@ def become(request: dict[str, Any], tell_ready: int) -> None:
         os.setgroups([])
         os.setgid(request["user"])
         os.setuid(request["user"])
+    forking._IMPORTED_BY = os.getpid()  # the server has never computed: no threads are missing in its children
     os.write(tell_ready, b".")
     os.close(tell_ready)
     while request["gate"] is not None and not os.path.exists(request["gate"]):

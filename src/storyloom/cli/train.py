@@ -86,10 +86,10 @@ def train(
     if as_json:
         raise ConfigError("--json goes with --dry-run: the rows of a training are in its metrics.jsonl")
     try:
-        run = storyloom.train(data, out=out, repeat=repeat, resume=resume, **options)
+        plot = storyloom.plot_losses(storyloom.train(data, out=out, repeat=repeat, resume=resume, **options))
     except KeyboardInterrupt:
         raise interruption(out) from None
-    typer.echo(f"plot: {storyloom.plot_losses(run)}")
+    typer.echo(f"plot: {plot}")
     typer.echo(f"tell a story: {command_line(['storyloom', 'tell', '--model', path_word(out)])}")
     typer.echo(f"look into it: {command_line(['storyloom', 'report', path_word(out)])}")
 
