@@ -33,13 +33,12 @@ SLOWER = [
 def shell(workspace, tmp_path):
     """Run a command with redirections, in the workspace; OUT is a folder for what it makes."""
 
-    def run(words: str, redirections: str) -> subprocess.CompletedProcess[str]:
+    def run(words: str, redirections: str, unbuffered: str = "") -> subprocess.CompletedProcess[str]:
         typed = shlex.join([*PROGRAM, *words.replace("OUT", str(tmp_path)).split()])
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         return subprocess.run(
             ["bash", "-c", f"{typed} {redirections}"],
             cwd=workspace,
-            env=environment,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
             capture_output=True,
             text=True,
             check=False,
@@ -87,10 +86,11 @@ def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
 
 
 @needs_full
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("words", ["--help", "presets"])
-def test_a_full_disk_is_told_in_one_line(shell, words):
+def test_a_full_disk_is_told_in_one_line(shell, words, unbuffered):
     """Python flushed once more as it ended, complained and changed the exit status to 120."""
-    done = shell(words, f"> {FULL}")
+    done = shell(words, f"> {FULL}", unbuffered)
     assert done.returncode == 2
     assert done.stderr == ("storyloom: cannot write to standard output: No space left on device; free some space\n")
 
