@@ -261,4 +261,4 @@ def printable(path: str) -> str:
 
 def is_vacant(folder: Path) -> bool:
     """Whether a folder may be written: it does not exist, or is empty. A link that leads nowhere is neither."""
-    return not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir()))
+    return not (folder.exists() or folder.is_symlink()) or (folder.is_dir() and not any(folder.iterdir()))

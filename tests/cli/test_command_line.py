@@ -52,7 +52,7 @@ def test_help_of_a_verb_names_its_options(command, verb, monkeypatch):
             2,
             "cannot use /x/R: Permission denied; mend that, or name another place",
         ),
-        (OSError(errno.ENOSPC, "No space left on device"), 2, "No space left on device; mend that, or name another"),
+        (OSError(errno.EIO, "Input/output error"), 2, "Input/output error; mend that, or name another"),
         (MemoryError(), 2, "out of memory: lower train.batch_size"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 2, "out of memory: lower"),
         (RuntimeError("CUDA out of memory. Tried to allocate 7 GiB"), 2, "out of memory: lower train.batch_size"),

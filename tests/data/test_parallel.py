@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,3 +142,35 @@ def test_workers_do_not_answer_ctrl_c(tmp_path):
         os.killpg(parent.pid, signal.SIGINT)
         said = parent.communicate(timeout=60)[1]
     assert said.count("Traceback") == said.count("KeyboardInterrupt\n") == 1
+
+
+class Unreadable:
+    """Becomes an error where it is unpickled."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+def test_an_item_that_no_worker_can_read_is_one_line():
+    """The thread that takes items died of it, and worker and parent waited for one another for ever."""
+    with pytest.raises(DataError, match="one of 2 worker processes died"):
+        list(ordered_map(len, ["a", Unreadable(), "bc"], workers=2))
+    assert multiprocessing.active_children() == []
+
+
+def test_a_result_that_cannot_be_sent_arrives_as_its_error():
+    with pytest.raises(TypeError, match="pickle"):
+        list(ordered_map(memoryview, [b"a"], workers=2))
+
+
+def test_two_threads_may_map_at_once():
+    """The environment named the parent of workers that start, and the first thread took the name from the second."""
+    results: list[list[int]] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(list(ordered_map(len, ["a", "bc"], workers=2)))) for _ in "abc"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [[1, 2]] * 3

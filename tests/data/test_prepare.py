@@ -133,7 +133,7 @@ def test_a_data_folder_among_the_sources_is_passed_over(tmp_path):
     first = prepare(tmp_path / "a", out=tmp_path / "a" / "D", vocab_size=257)
     second = prepare(tmp_path / "a", out=tmp_path / "a" / "E", vocab_size=257)
     assert tree(first.path) == tree(second.path)
-    with pytest.raises(DataError, match=r"no file below the folder .* \(data folders are passed over\)"):
+    with pytest.raises(DataError, match=r"no file below the folder .* \(data folders and runs are passed over\)"):
         prepare(first.path, out=tmp_path / "E")
 
 

@@ -175,7 +175,8 @@ def test_a_run_below_the_texts_is_passed_over(tmp_path):
     """Trained into the folder of its texts: its rows were read as stories, and the texts could not be read again."""
     (tmp_path / "a.txt").write_text("one")
     run = tmp_path / "run"
-    (run / "data").mkdir(parents=True)
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "data").mkdir()
     for name in ("config.toml", "tokenizer.json", "samples.jsonl", "data/val.txt"):
         (run / name).write_text("two")
     assert list(open_source(str(tmp_path))) == ["one"]

@@ -1,5 +1,6 @@
 """What a training does to its process; and what it would do, without doing it."""
 
+import os
 import random
 import threading
 from contextlib import suppress
@@ -165,3 +166,18 @@ def test_a_dry_run_tells_what_a_training_would_do(tmp_path, tiny_file, short_dat
     timed = dry_run(short_data, config=tiny_file, minutes=5)
     assert timed.updates * timed.seconds_per_update <= 300
     assert timed.updates > plan.updates
+
+
+def test_a_run_stays_where_it_began_when_the_working_directory_changes(tmp_path, tiny_file, short_data, monkeypatch):
+    """Its checkpoints were written below the new one, over those of another run of that name."""
+    for name in "AB":
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "A")
+
+    def listener(row):
+        os.chdir(tmp_path / "B")
+
+    run = train(short_data, out="run", config=tiny_file, progress=listener)
+    assert list((tmp_path / "B").iterdir()) == []
+    assert run.has_checkpoint("best")
+    assert run.path == tmp_path / "A" / "run"

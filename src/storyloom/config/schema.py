@@ -174,7 +174,7 @@ class TrainConfig(Settings):
     """Stop after so many passes over the rows of the training text."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Stop after so many training tokens."""
-    minutes: float | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0, le=1e6)
     """Stop after this many minutes of wall-clock time: probes, compilation, training and evaluations. The number of
     updates is planned again as the machine's speed changes, and the learning rate with it."""
     batch_size: int = Field(default=32, ge=1)

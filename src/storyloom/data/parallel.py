@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, cycle, islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -78,6 +79,9 @@ def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) ->
             worker.end()
 
 
+_STARTING = threading.Lock()  # the environment is the whole process's
+
+
 class _WorkerDied(Exception):
     """The other end of a worker's pipe is closed."""
 
@@ -90,8 +94,10 @@ class _Worker:
     """
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
+        if multiprocessing.current_process().daemon:
+            raise DataError("this process is a daemon, and may start no workers: take one worker")
         context = multiprocessing.get_context("spawn")
-        with _sheltered_from_the_terminal(), _named_as_parent():
+        with _STARTING, _sheltered_from_the_terminal(), _named_as_parent():
             self._pipe, theirs = context.Pipe()
             self._process = context.Process(target=_serve, args=(theirs, function), daemon=True)
             self._process.start()
@@ -127,6 +133,7 @@ def _sheltered_from_the_terminal() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    resource_tracker.ensure_running()  # a process of Python's own, whose start lets Ctrl-C through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
@@ -167,7 +174,10 @@ def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
         except Exception as error:
             error.add_note(f"in a worker process:\n{traceback.format_exc()}")
             answer = None, error
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except Exception as error:  # it cannot be pickled
+            pipe.send((None, error))
 
 
 def _receive(pipe: Connection, items: SimpleQueue) -> None:
@@ -175,5 +185,7 @@ def _receive(pipe: Connection, items: SimpleQueue) -> None:
     try:
         while True:
             items.put(pipe.recv())
-    except (EOFError, OSError):
-        os._exit(1)  # a parent that was killed tells nobody, and its workers would wait for ever
+    except EOFError:  # a parent that was killed tells nobody
+        pass
+    finally:  # whatever it was, no item comes any more, and this process would wait for ever
+        os._exit(1)

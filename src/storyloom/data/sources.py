@@ -82,7 +82,7 @@ def _files_of_stories(path: Path) -> Iterator[Path]:
     """The files below a folder that `Folder` reads, in no order."""
     for folder, folders, names in os.walk(path, onerror=_raise):
         folders[:] = [name for name in folders if not is_temporary(name)]  # what another process is preparing
-        if {"config.toml", "tokenizer.json"} <= set(names):  # a run
+        if {"config.toml", "tokenizer.json"} <= set(names) and "checkpoints" in folders:  # a run
             folders.clear()
         elif not {MANIFEST, "val-00000.bin"} <= set(names):
             yield from (Path(folder, name) for name in names if Path(name).suffix.lower() in FILE_KINDS)

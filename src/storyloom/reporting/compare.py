@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import count
@@ -77,6 +77,8 @@ class Comparison:
     """
 
     def __init__(self, runs: Sequence[Run | str | os.PathLike[str]]) -> None:
+        if isinstance(runs, str) or not isinstance(runs, Iterable):
+            raise ConfigError(f"runs is {runs!r:.60}, of type {type(runs).__name__}: give a list of runs")
         paths = [run.path if isinstance(run, Run) else run_path(run) for run in runs]
         _check(paths)
         self.records = [Record(path) for path in paths]

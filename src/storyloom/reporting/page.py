@@ -88,7 +88,7 @@ def render(template: str, **content: Any) -> str:
 
 def check_place(out: str | os.PathLike[str]) -> Path:
     """The path of a page that is to be written. Raises `RunError` where none may be put."""
-    if not isinstance(out, str | os.PathLike):
+    if not isinstance(out, str | os.PathLike) or "\0" in os.fspath(out):
         raise RunError(f"out is {out!r:.60}, of type {type(out).__name__}: give the path of the page to make")
     out = Path(out)
     if out.is_dir():

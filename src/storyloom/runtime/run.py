@@ -96,7 +96,7 @@ class Run:
 
 def run_path(path: str | os.PathLike[str]) -> Path:
     """The path of a run folder; raises `RunError` for what is no path."""
-    if not isinstance(path, str | os.PathLike):
+    if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path):
         raise RunError(f"a run is {path!r:.60}, of type {type(path).__name__}: give the path of its folder")
     return Path(path)
 

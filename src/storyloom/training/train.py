@@ -116,6 +116,7 @@ def train(
             way_on = "" if resume else "continue with --resume, "
             raise RunError(f"{folder} exists already: choose another --out, {way_on}or remove it first")
         asked = request.resolve()
+        folder = folder.absolute()  # a listener may change the working directory
         with begun(folder):
             opened = _opened(request.opened, folder, asked.data, listener)
             started = time.perf_counter()
@@ -216,6 +217,7 @@ def _go_on(
     if latest_row(run.path / METRICS).get("kind") == "final":
         _note(listener, f"{run.path} is finished already: nothing to resume")
         return run
+    run.path = run.path.absolute()
     if run.origin.get("torch") != torch.__version__:
         made_with = run.origin.get("torch")
         _note(listener, f"started with torch {made_with}, this is {torch.__version__}: the bits may differ")
