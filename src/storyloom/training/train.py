@@ -88,6 +88,8 @@ def train(
     started = time.perf_counter()
     folder = _checked_out(out)
     check_flag("resume", resume)
+    if not callable(progress):
+        check_flag("progress", progress)
     listener = progress if callable(progress) else LiveLine() if progress else None
     request = Request(
         data,
