@@ -27,7 +27,7 @@ lint: $(INSTALLED)  ## format, style, types, import layers
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-test-slow: $(INSTALLED)  ## the tests that take minutes: 300 kills, pairs of writers, full disks, calibration
+test-slow: $(INSTALLED)  ## the tests that take minutes: 300 kills, pairs of writers, full disks, whole notebooks, compiled runs
 	$(BIN)/pytest -m slow
 
 test-oldest: $(OLDEST)/.installed  ## the tests that compute, with the oldest PyTorch supported, in an environment of its own

@@ -47,6 +47,7 @@ def test_a_compiled_run_that_died_ends_with_the_same_bits(
     assert computed(again.path) == computed(whole.path)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_each_training_of_a_process_is_compiled_however_many_there_were(tmp_path, tiny_file, short_data):
     from torch import _dynamo
