@@ -63,8 +63,8 @@ def test_an_error_of_the_listener_is_its_own(tmp_path, tiny_file, short_data):
         ({"out": "a\0b"}, "no path has a character NUL"),
         ({"minutes": "1"}, "minutes is '1'"),
         ({"resume": "R"}, "resume is 'R'"),
-        ({"progress": 5}, "progress is 5"),
-        ({"minutes": 1e308}, "minutes"),
+        ({"progress": 5}, "progress is 5, of type int: give True or False or a function"),
+        ({"minutes": 1e308}, r"train\.minutes = 1e\+308"),
     ],
 )
 def test_wrong_types_are_refused_in_one_line(tmp_path, tiny_file, short_data, options, message):

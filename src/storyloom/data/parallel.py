@@ -48,7 +48,7 @@ def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) ->
             and a script must guard its main part by `if __name__ == "__main__":`.
 
     Raises:
-        DataError: a worker process died. An exception of the function arrives as it is.
+        DataError: a worker process died, or this one may start none. An exception of the function arrives as it is.
 
     >>> list(ordered_map(len, ["a", "bcd", ""], workers=1))
     [1, 3, 0]
@@ -185,7 +185,5 @@ def _receive(pipe: Connection, items: SimpleQueue) -> None:
     try:
         while True:
             items.put(pipe.recv())
-    except EOFError:  # a parent that was killed tells nobody
-        pass
-    finally:  # whatever it was, no item comes any more, and this process would wait for ever
+    finally:  # the parent was killed, or the item cannot be read: this process would wait for ever
         os._exit(1)

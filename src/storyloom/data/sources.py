@@ -170,7 +170,7 @@ def read_stories(path: Path) -> list[str]:
 
 
 def text_of(value: object, what: str, advice: str) -> str:
-    """A path or a word as text. Raises `DataError` for anything else, bytes among them."""
+    """A path or a word as text. Raises `DataError` for anything else, bytes and a NUL among them."""
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(text, str):
         raise DataError(f"{what} is {value!r:.60}, of type {type(value).__name__}: {advice}")

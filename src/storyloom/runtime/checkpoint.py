@@ -16,7 +16,8 @@ from torch import Tensor
 from storyloom.errors import CheckpointError
 from storyloom.files import MANIFEST, replace_folder, settled_folder
 
-FILES = ("model.safetensors", "state.safetensors", "state.json")
+WEIGHTS = "model.safetensors"
+FILES = (WEIGHTS, "state.safetensors", "state.json")
 
 
 @dataclass(frozen=True)

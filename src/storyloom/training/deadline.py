@@ -160,9 +160,10 @@ class Deadline:
     def took(self, event: str, seconds: float) -> None:
         """Remember what an event costs."""
         pace = self._pace if self._updates else None
-        self._costs[event] = (seconds, pace)
         if event == "eval":  # of more stories than the first estimate, and at the speed of now
             self._set_final(seconds / self._share, pace)
+        else:
+            self._costs[event] = (seconds, pace)
         self._since[event] = self._elapsed()
 
     def after_events(self, trainer: Trainer) -> None:

@@ -138,10 +138,10 @@ class Request:
         return opened
 
 
-def check_flag(name: str, value: object) -> None:
+def check_flag(name: str, value: object, otherwise: str = "") -> None:
     """Raise `ConfigError` for what is neither true nor false: a path at the wrong place, say."""
     if not isinstance(value, bool):
-        raise ConfigError(f"{name} is {value!r:.60}, of type {type(value).__name__}: give True or False")
+        raise ConfigError(f"{name} is {value!r:.60}, of type {type(value).__name__}: give True or False{otherwise}")
 
 
 def _check_types(preset: object, settings: object, minutes: object) -> None:

@@ -1,6 +1,5 @@
 """`train`: resolve the settings, lay out the run folder, train, evaluate all; or continue where a run stopped."""
 
-import hashlib
 import json
 import math
 import os
@@ -12,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 
 from storyloom.config import Config, DataConfig, save_config
@@ -20,9 +18,9 @@ from storyloom.data import Data, prepare
 from storyloom.data.sources import text_of
 from storyloom.errors import RunError
 from storyloom.evaluation import evaluate
-from storyloom.files import is_vacant, recover_folder, remove_leftovers, write_text
+from storyloom.files import is_vacant, recover_folder, remove_leftovers, settled_folder, sha256_of, write_text
 from storyloom.runtime import Run, Runtime, choose_runtime, load_checkpoint, save_checkpoint
-from storyloom.runtime.checkpoint import Checkpoint
+from storyloom.runtime.checkpoint import WEIGHTS, Checkpoint
 from storyloom.runtime.run import CHECKPOINTS
 from storyloom.signals import exit_on_signals
 from storyloom.training.deadline import AsWritten, ByUpdates, Deadline, Director
@@ -89,7 +87,7 @@ def train(
     folder = _checked_out(out)
     check_flag("resume", resume)
     if not callable(progress):
-        check_flag("progress", progress)
+        check_flag("progress", progress, " or a function of one argument")
     listener = progress if callable(progress) else LiveLine() if progress else None
     request = Request(
         data,
@@ -197,14 +195,13 @@ def _check_data(other: Run, data: Data) -> None:
 
 
 def _begin_from(init: Run, trainer: Trainer) -> tuple[Checkpoint, str]:
-    """The checkpoint of step 0 with another run's best weights, and their checksum.
+    """The checkpoint of step 0 with another run's best weights, and the checksum of their file.
 
     The new run does not need that one again; to repeat it, the same weights must still be there.
     """
     folder = init.checkpoint_folder("best")
-    weights = load_checkpoint(folder).weights
-    trainer.begin_with(weights, folder)
-    return trainer.checkpoint(), hashlib.sha256(safetensors.torch.save(weights)).hexdigest()
+    trainer.begin_with(load_checkpoint(folder).weights, folder)
+    return trainer.checkpoint(), sha256_of(settled_folder(folder) / WEIGHTS)
 
 
 def _go_on(
@@ -219,7 +216,7 @@ def _go_on(
     if latest_row(run.path / METRICS).get("kind") == "final":
         _note(listener, f"{run.path} is finished already: nothing to resume")
         return run
-    run.path = run.path.absolute()
+    run.path = run.path.absolute()  # as above
     if run.origin.get("torch") != torch.__version__:
         made_with = run.origin.get("torch")
         _note(listener, f"started with torch {made_with}, this is {torch.__version__}: the bits may differ")
