@@ -54,9 +54,9 @@ def run_demo(
     """
     folder = Path(out)
     if not is_vacant(folder):
-        raise RunError(f"{folder} exists already: choose another --out, or remove it first")
+        raise RunError(f"{folder} exists already: choose another `out`, or remove it first")
     if not 0 < minutes < float("inf"):
-        raise ConfigError(f"--minutes {minutes:g} must be above 0 and finite: for example --minutes 2")
+        raise ConfigError(f"`minutes` = {minutes:g} must be above 0 and finite: for example `minutes` = 2")
     say("1. The storybook tells stories whose probabilities are known exactly; a tokenizer learns their words.")
     data = prepare("storybook", out=folder / "data", preset=PRESET)
     say(_describe(data))

@@ -26,7 +26,7 @@ def test_the_runs_own_data_gone(refused, copied):
     config.write_text("\n".join(kept), encoding="utf-8")
     message = refused("evaluate", run)
     assert "no longer at /gone" in message.replace("\\", "/")
-    assert "--data or --text" in message
+    assert "--data, or stories as --text" in message
 
 
 def test_json_has_exactly_the_documented_keys(command, workspace):

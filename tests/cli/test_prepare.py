@@ -120,6 +120,6 @@ def test_the_working_directory_is_no_place_for_data(tmp_path, workspace):
     """A name to put the finished folder under was made from `.`, which has none: a traceback."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
-        with pytest.raises(DataError, match=r"^\. exists already: choose another out"):
+        with pytest.raises(DataError, match=r"^\. exists already: choose another `out`"):
             storyloom.prepare(workspace / "many.txt", out=".")
     assert [*tmp_path.iterdir()] == []

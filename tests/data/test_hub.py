@@ -91,7 +91,7 @@ def test_as_val_it_means_its_validation_split(layout, tmp_path):
         (
             "hub:me/stories",
             "story",
-            r"hub:me/stories has no column 'story': name one with `prepare --column`; known: id, text",
+            r"hub:me/stories has no column 'story': prepare with another `column`; known: id, text",
         ),
         ("hub:me/stories", "id", r"hub:me/stories, train, row 1: 'id' holds 0, which is no text"),
         (

@@ -204,7 +204,7 @@ def test_a_folder_that_is_there_is_refused_and_untouched(tmp_path):
     (tmp_path / "D" / "mine").write_text("precious")
     for out in (tmp_path / "D", text):
         before = tree(tmp_path)
-        with pytest.raises(DataError, match="exists already: choose another out, or remove it first"):
+        with pytest.raises(DataError, match="exists already: choose another `out`, or remove it first"):
             prepare(text, out=out)
         assert tree(tmp_path) == before
     (tmp_path / "empty").mkdir()

@@ -44,7 +44,7 @@ def test_json_lines(tmp_path, content, stories):
         (b'["' + b"a" * 99 + b'"]', r'holds \["a+\.\.\.: a .jsonl file'),
         (
             b'{"texts": "a", "id": 3}',
-            r"has no column 'text': name one with `prepare --column`; did you mean 'texts'\? Known: id, t",
+            r"has no column 'text': prepare with another `column`; did you mean 'texts'\? Known: id, t",
         ),
         (b'{"text": 7}', "'text' holds 7, which is no text"),
         (b'{"text": ["a"]}', r"'text' holds \[\"a\"\], which is no text"),

@@ -132,15 +132,15 @@ def test_cleaned_validation_stories_are_not_comparable(tmp_path: Path) -> None:
 
 
 def test_contradicting_and_missing_texts_are_named(run: Run, data: Data, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^data and text contradict each other"):
+    with pytest.raises(ConfigError, match=r"^`data` and `text` contradict each other"):
         evaluate(run, data=data, text=tmp_path / "stories.txt")
     with pytest.raises(DataError, match="holds no story"):
         evaluate(run, text=write_stories(tmp_path / "empty.txt", ["  \n"]))
     (tmp_path / "other.jsonl").write_text('{"story": "No."}')
-    with pytest.raises(DataError, match="name one with `prepare --column`"):  # `evaluate` itself has no --column
+    with pytest.raises(DataError, match="prepare with another `column`"):
         evaluate(run, text=tmp_path / "other.jsonl")
     data.path.rename(tmp_path / "moved")
-    with pytest.raises(DataError, match=r"no longer at .*: name it with --data or --text"):
+    with pytest.raises(DataError, match=r"no longer at .*: name it as `data`, or stories as `text`"):
         evaluate(run)
     assert evaluate(run, data=tmp_path / "moved")["stories"] == 6
 
@@ -148,7 +148,7 @@ def test_contradicting_and_missing_texts_are_named(run: Run, data: Data, tmp_pat
 def test_another_tokenizers_data_are_refused(run: Run, tmp_path: Path) -> None:
     text = write_stories(tmp_path / "other.txt", ["Other letters: xyz.", "Qq."])
     other = prepare(twice(text), val=text, out=tmp_path / "E", tokenizer="char")
-    with pytest.raises(DataError, match=r"another tokenizer than .*: give its stories with --text instead"):
+    with pytest.raises(DataError, match=r"another tokenizer than .*: give its stories as `text` instead"):
         evaluate(run, data=other)
 
 

@@ -312,7 +312,7 @@ def test_a_run_without_a_deadline_is_repeated_too(tmp_path, tiny_file, short_dat
 
 def test_too_little_time_is_refused_with_what_it_takes(tmp_path, tiny_file, short_data, monkeypatch):
     monkeypatch.setattr(Trainer, "seconds_to_evaluate", lambda self, count: 33.0)
-    with pytest.raises(ConfigError, match=r"--minutes 0\.5 is too little: .* take about 0\.5[5-9] minutes here"):
+    with pytest.raises(ConfigError, match=r"`minutes` = 0\.5 is too little: .* take about 0\.5[5-9] minutes here"):
         train(short_data, out=tmp_path / "R", config=tiny_file, minutes=0.5, progress=False)
     assert not (tmp_path / "R").exists()
 

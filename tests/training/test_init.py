@@ -111,7 +111,7 @@ def test_a_model_of_another_shape_is_refused(tmp_path, tiny_file, short_data, fi
 
 
 def test_data_of_another_tokenizer_is_refused(tmp_path, tiny_file, story_data, first):
-    with pytest.raises(RunError, match=r"another tokenizer than .*: prepare it with --tokenizer .*tokenizer\.json"):
+    with pytest.raises(RunError, match=r"another tokenizer than .*: prepare it with `tokenizer` .*tokenizer\.json"):
         train(story_data, out=tmp_path / "R", config=tiny_file, init=first.path, progress=False)
     assert not (tmp_path / "R").exists()
 

@@ -174,7 +174,7 @@ def test_a_folder_of_somebodys_own_is_left_alone(tmp_path, tiny_file, short_data
     content = own.read_bytes()
     (tmp_path / "project" / "begun").touch()  # nor by this name is it a start of ours
     for data in (own, short_data):
-        with pytest.raises(RunError, match="project exists already: choose another --out, or remove it first"):
+        with pytest.raises(RunError, match="project exists already: choose another `out`, or remove it first"):
             train(data, out=tmp_path / "project", config=tiny_file, resume=True, progress=False)
     assert own.read_bytes() == content
     assert {path.name for path in own.parents[1].iterdir()} == {name, "begun"}
@@ -278,7 +278,7 @@ def test_an_option_that_differs_is_refused_with_what_is_stored(resumed, tmp_path
     before = everything(tmp_path / "R")
     with pytest.raises(RunError) as caught:
         resumed(**options)
-    assert f"was started {difference}: --resume continues the very same run" in str(caught.value)
+    assert f"was started {difference}: `resume` continues the very same run" in str(caught.value)
     assert everything(tmp_path / "R") == before
 
 
@@ -299,7 +299,7 @@ def test_data_that_has_moved_is_named(tmp_path, tiny_file, short_data, dying_at)
     with dying_at(5):
         train(tmp_path / "D", out=tmp_path / "R", config=tiny_file, progress=False)
     (tmp_path / "D").rename(tmp_path / "moved")
-    with pytest.raises(RunError, match=r"the data of .*R is no longer at .*D: name where it is now with --data"):
+    with pytest.raises(RunError, match=r"the data of .*R is no longer at .*D: name where it is now as `data`"):
         train(out=tmp_path / "R", resume=True, progress=False)
     train(tmp_path / "moved", out=tmp_path / "R", resume=True, progress=False)
 

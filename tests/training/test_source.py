@@ -78,7 +78,7 @@ def test_the_command_repeated_resumes(tmp_path, tiny_file, text, dying_at, compu
     whole = train(text, out=tmp_path / "A", config=tiny_file, progress=False)
     with dying_at(5):
         train(text, out=tmp_path / "R", config=tiny_file, progress=False)
-    with pytest.raises(RunError, match=r"was started with source = .*, not storybook: --resume"):
+    with pytest.raises(RunError, match=r"was started with source = .*, not storybook: `resume`"):
         train("storybook", out=tmp_path / "R", resume=True, progress=False)
     again = train(text, out=tmp_path / "R", config=tiny_file, resume=True, progress=False)
     assert computed(again.path) == computed(whole.path)

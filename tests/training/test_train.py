@@ -200,12 +200,12 @@ def test_no_limit_is_refused_and_leaves_nothing(tmp_path, tiny_file, short_data)
 @pytest.mark.parametrize(
     ("options", "error", "part"),
     [
-        ({"preset": "tiny", "config": "tiny.toml"}, ConfigError, "--preset and --config contradict"),
+        ({"preset": "tiny", "config": "tiny.toml"}, ConfigError, "`preset` and `config` contradict"),
         ({"preset": "labtop"}, ConfigError, "did you mean 'laptop'"),
         ({"config": "no/such.toml"}, ConfigError, "no configuration file at no/such.toml"),
-        ({"preset": "tiny", "minutes": 0}, ConfigError, "--minutes 0 must be above 0"),
-        ({"preset": "tiny", "minutes": -3.0}, ConfigError, "--minutes -3"),
-        ({"preset": "tiny", "minutes": math.inf}, ConfigError, "--minutes inf"),
+        ({"preset": "tiny", "minutes": 0}, ConfigError, "`minutes` = 0 must be above 0"),
+        ({"preset": "tiny", "minutes": -3.0}, ConfigError, "`minutes` = -3"),
+        ({"preset": "tiny", "minutes": math.inf}, ConfigError, "`minutes` = inf"),
         ({"preset": "tiny", "settings": ["train.sed=3"]}, ConfigError, "did you mean 'seed'"),
         (
             {"preset": "tiny", "settings": ["model.vocab_size=89"]},
@@ -245,7 +245,7 @@ def test_a_folder_that_is_there_is_refused_without_resume(tmp_path, tiny_file, s
     (tmp_path / "R" / "mine").write_text("precious")
     for out in (tmp_path / "R", tiny_file, finished.path):
         before = sorted(path.name for path in out.iterdir()) if out.is_dir() else out.read_bytes()
-        with pytest.raises(RunError, match="exists already: choose another --out, continue with --resume"):
+        with pytest.raises(RunError, match="exists already: choose another `out`, continue it with `resume`"):
             train(short_data, out=out, config=tiny_file, progress=False)
         assert before == (sorted(path.name for path in out.iterdir()) if out.is_dir() else out.read_bytes())
 

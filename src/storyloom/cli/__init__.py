@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from storyloom.cli import bench, compare, demo, evaluate, info, prepare, presets, report, tell, train
+from storyloom.cli.flags import in_flags
 from storyloom.cli.streams import open_missing_streams, silence, why_lost, why_unwritable, write_utf8
 from storyloom.cli.waiting import calm_waiting_threads
 from storyloom.errors import StoryloomError
@@ -138,7 +139,7 @@ def _run(words: list[str]) -> int:
 def _sentence(error: Exception, words: list[str]) -> str | None:
     """What went wrong, where the user can mend it; None where it is our fault."""
     if isinstance(error, StoryloomError):
-        return str(error)
+        return in_flags(str(error))
     if isinstance(error, UsageError):
         return _usage_sentence(error, words)
     if isinstance(error, OSError):

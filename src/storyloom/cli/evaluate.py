@@ -6,7 +6,6 @@ import typer
 
 import storyloom
 from storyloom.cli.output import print_json
-from storyloom.errors import ConfigError
 
 DEVICE_HELP = "cpu, cuda, cuda:1 (by its index) or mps. Default: CUDA if there is one, else mps, else the CPU."
 
@@ -24,8 +23,6 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a run: nats/token, perplexity, bits/byte."""
-    if data is not None and text is not None:
-        raise ConfigError("--data and --text contradict each other: name one of them")
     figures = storyloom.evaluate(run, data=data, text=text, checkpoint=checkpoint, device=device)
     if as_json:
         print_json(figures)

@@ -136,9 +136,9 @@ def apply_settings(config: Config, settings: Iterable[str]) -> Config:
         key, separator, value = setting.partition("=")
         group, dot, name = key.strip().partition(".")
         if not separator or not dot:
-            raise ConfigError(f"--set {setting!r} is not GROUP.NAME=VALUE: for example --set model.n_layer=6")
+            raise ConfigError(f"the setting {setting!r} is not GROUP.NAME=VALUE: for example model.n_layer=6")
         if group not in groups:
-            raise ConfigError(f"unknown group of settings {group!r} in --set {setting}: {nearest(group, groups)}")
+            raise ConfigError(f"unknown group of settings {group!r} in {setting}: {nearest(group, groups)}")
         groups[group][name] = _value(value.strip())
     return Config(**groups)
 

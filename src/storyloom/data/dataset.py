@@ -41,7 +41,7 @@ class StreamRows:
         if self._targets < block_size:
             raise DataError(
                 f"the training text has {len(tokens)} tokens, too small for one row of block_size = {block_size} "
-                f"(needs {block_size + 1}): add text, or take --set model.block_size={max(2, len(tokens) // 2)}"
+                f"(needs {block_size + 1}): add text, or set model.block_size={max(2, len(tokens) // 2)}"
             )
 
     def begin_epoch(self, rng: np.random.Generator) -> None:

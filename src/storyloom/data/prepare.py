@@ -138,7 +138,7 @@ def _vacant(out: str) -> Path:
 
 
 def _exists(folder: Path) -> DataError:
-    return DataError(f"{folder} exists already: choose another out, or remove it first")
+    return DataError(f"{folder} exists already: choose another `out`, or remove it first")
 
 
 @contextmanager
@@ -149,7 +149,7 @@ def _building(folder: Path) -> Iterator[Path]:
             partial = held.enter_context(building_folder(folder))
         except BlockingIOError:
             raise DataError(
-                f"{folder} is being made by another process: wait for that one, or choose another out"
+                f"{folder} is being made by another process: wait for that one, or choose another `out`"
             ) from None
         except FileExistsError:
             raise _exists(folder) from None
@@ -239,7 +239,7 @@ class _Stories:
             told = self._limited(self._val) if may_be_huge else self._val
             corpus.write(watched(told, listener, "reading the validation stories"), val_share=1)
             if not corpus.stories["val"]:
-                raise DataError(f"no story in {self._val_spec} for validation: it is empty; name another val")
+                raise DataError(f"no story in {self._val_spec} for validation: it is empty; name another `val`")
         told = watched(self._limited(self._in_turn()), listener, "reading the stories")
         corpus.write(told, val_share=0 if self._val else self._settings.val_fraction)
         for split, count in corpus.stories.items():
@@ -271,11 +271,11 @@ class _Stories:
         if split == "val":
             return (
                 f"no story for validation from {specs}: separate the stories by lines holding <|endoftext|>, "
-                "raise val_fraction, or name a source as val"
+                "raise `val_fraction`, or name a source as `val`"
             )
-        why, mend = "all of it went to validation", "lower val_fraction"
+        why, mend = "all of it went to validation", "lower `val_fraction`"
         if self._val:
-            why, mend = "validation has all of its stories, too", "name another val"
+            why, mend = "validation has all of its stories, too", "name another `val`"
         return f"no story in {specs} to train on: the text is empty, or {why}; add stories, or {mend}"
 
 

@@ -31,8 +31,8 @@ def story_in(value: object, column: str, place: str) -> str:
         return ""
     if not isinstance(value, str):
         raise DataError(
-            f"{place}: {column!r} holds {_excerpt(value)}, which is no text: mend it, or name another with "
-            "`prepare --column`"
+            f"{place}: {column!r} holds {_excerpt(value)}, which is no text: mend it, or have another "
+            "prepared, as `column`"
         )
     try:
         value.encode("utf-8")
@@ -48,7 +48,7 @@ def check_column(column: str, known: Iterable[str], place: str) -> None:
     """Raise `DataError` where a table lacks the column; it names those there are."""
     known = list(known)
     if column not in known:
-        raise DataError(f"{place} has no column {column!r}: name one with `prepare --column`; {nearest(column, known)}")
+        raise DataError(f"{place} has no column {column!r}: prepare with another `column`; {nearest(column, known)}")
 
 
 def import_hub_library(name: str, reader_of: str) -> Any:
@@ -139,7 +139,7 @@ class Parquet:
             kind = kind.value_type
         if not any(is_kind(kind) for is_kind in self._text_kinds()):
             raise DataError(
-                f"{self._path}: column {self._column!r} holds {kind}, no text; name another with `prepare --column`"
+                f"{self._path}: column {self._column!r} holds {kind}, no text; prepare with another `column`"
             )
 
     def _text_kinds(self) -> list[Any]:

@@ -49,7 +49,7 @@ def evaluate(
     """
     opened = run if isinstance(run, Run) else Run(named_path("run", run, RunError))
     if data is not None and text is not None:
-        raise ConfigError("data and text contradict each other: name one of them")
+        raise ConfigError("`data` and `text` contradict each other: name one of them")
     stories, altered, grammar = _read_text(opened, text) if text is not None else _read_data(opened, data)
     tokenizer = opened.tokenizer
     why = why_not_comparable(sum(bool(tokenizer.unknown_characters(story.text)) for story in stories), altered)
@@ -115,11 +115,13 @@ def _open_data(run: Run, data: str | os.PathLike[str] | Data | None) -> Data:
     if data is None:
         folder = run.data_folder
         if not folder.exists():
-            raise DataError(f"the data this run was trained on is no longer at {folder}: name it with --data or --text")
+            raise DataError(
+                f"the data this run was trained on is no longer at {folder}: name it as `data`, or stories as `text`"
+            )
         data = folder
     opened = data if isinstance(data, Data) else Data(named_path("data", data, DataError))
     if opened.tokenizer.fingerprint != run.tokenizer.fingerprint:
         raise DataError(
-            f"{opened.path} was prepared with another tokenizer than {run.path}: give its stories with --text instead"
+            f"{opened.path} was prepared with another tokenizer than {run.path}: give its stories as `text` instead"
         )
     return opened

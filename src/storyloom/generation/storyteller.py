@@ -211,7 +211,7 @@ def load(
     if run is None:
         raise RunError(
             "no model ships with this version: train one with `storyloom demo` (minutes) or `storyloom train`, "
-            "then name its folder with --model"
+            "then name its folder"
         )
     opened = run if isinstance(run, Run) else Run(named_path("run", run, RunError))
     return StoryTeller(opened.load_model(checkpoint, device), opened.tokenizer)

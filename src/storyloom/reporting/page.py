@@ -96,7 +96,7 @@ def check_place(out: str | os.PathLike[str]) -> Path:
     if not out.parent.is_dir():
         raise RunError(f"cannot write {out}: there is no folder {out.parent}: make it, or name another file")
     if out.exists() and not _is_ours(out):
-        raise RunError(f"{out} exists already and is no page of storyloom's: choose another --out, or remove it first")
+        raise RunError(f"{out} exists already and is no page of storyloom's: choose another `out`, or remove it first")
     return out
 
 

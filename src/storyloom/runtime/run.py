@@ -38,7 +38,7 @@ class Run:
         self.path = run_path(path)
         if not (self.path / "config.toml").is_file():
             what = "is no run folder (no config.toml)" if self.path.exists() else "does not exist"
-            raise RunError(f"{self.path} {what}: name a folder that `storyloom train --out` made")
+            raise RunError(f"{self.path} {what}: name a folder that `storyloom train` made")
         self.config: Config
         self.origin: dict[str, Any]  # what the run was made from: data, preset, versions
         self.config, self.origin = load_config(self.path / "config.toml")
@@ -83,8 +83,8 @@ class Run:
         folder = self.checkpoint_folder(checkpoint)
         if not self.has_checkpoint(checkpoint):
             raise CheckpointError(
-                f"{self.path} has no checkpoint {checkpoint!r} yet: continue with `storyloom train --resume`, "
-                "or name the other one with --checkpoint"
+                f"{self.path} has no checkpoint {checkpoint!r} yet: continue the training with `resume`, "
+                "or take the other one as `checkpoint`"
             )
         weights = load_checkpoint(folder).weights
         with fork_safe():

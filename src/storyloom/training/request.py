@@ -46,9 +46,9 @@ class Request:
     ) -> None:
         _check_types(preset, settings, minutes)
         if preset is not None and config is not None:
-            raise ConfigError("--preset and --config contradict each other: name one of them")
+            raise ConfigError("`preset` and `config` contradict each other: name one of them")
         if minutes is not None and not 0 < minutes < float("inf"):
-            raise ConfigError(f"--minutes {minutes:g} must be above 0 and finite: for example --minutes 10")
+            raise ConfigError(f"`minutes` = {minutes:g} must be above 0 and finite: for example `minutes` = 10")
         if repeat is not None and (preset, config, minutes, init, *settings) != (None,) * 4:
             raise ConfigError("a repeated run has the settings of the other one: leave all but data and device out")
         self._data = data if data is None or isinstance(data, Data) else _path(data, "data")
@@ -176,7 +176,7 @@ def _finished(run: Run) -> Run:
 
 def _own_data(run: Run) -> Data:
     if not run.data_folder.exists():
-        raise RunError(f"the data of {run.path} is no longer at {run.data_folder}: name where it is now with --data")
+        raise RunError(f"the data of {run.path} is no longer at {run.data_folder}: name where it is now as `data`")
     return Data(run.data_folder)
 
 
@@ -194,10 +194,7 @@ def _changed(run: Run, name: str, stored: object, given: object) -> str:
     if name == "config_sha256" and stored is not None:  # enough of the checksums to see that they differ
         stored, given = str(stored)[:12], str(given)[:12]
     with_what = f"with {name} = {stored}, not {given}" if stored is not None else f"without {name}, not with {given}"
-    return (
-        f"{run.path} was started {with_what}: --resume continues the very same run; leave the option out, or start a "
-        "new run"
-    )
+    return f"{run.path} was started {with_what}: `resume` continues the very same run; leave it out, or start a new run"
 
 
 def _sha(path: Path) -> str:

@@ -21,7 +21,7 @@ def resolve(
     if request.init is not None and request.init.tokenizer.fingerprint != data.tokenizer.fingerprint:
         raise RunError(
             f"{data.path} was prepared with another tokenizer than {request.init.path}: prepare it with "
-            f"--tokenizer {request.init.path / 'tokenizer.json'}"
+            f"`tokenizer` {request.init.path / 'tokenizer.json'}"
         )
     if config.model.vocab_size not in (None, data.tokenizer.vocab_size):
         raise ConfigError(
@@ -35,7 +35,7 @@ def resolve(
     config, runtime = fit_to_machine(config, data, choose_runtime(config.train))
     limits = counted_limits(config, data)
     if not limits and config.train.minutes is None:
-        raise ConfigError("training has no end: give --minutes, or one of train.max_steps, max_epochs, max_tokens")
+        raise ConfigError("training has no end: give `minutes`, or one of train.max_steps, max_epochs, max_tokens")
     updates = min(limits.values(), default=None)
     notes += _notes_on_length(config, limits, request.settings)
     compiled = CompiledStep(runtime.device)
@@ -74,7 +74,7 @@ def check_time(minutes: float, trainer: Trainer, data: Data, started: float) -> 
     needed = (time.perf_counter() - started + final) / 60
     if needed >= minutes:
         raise ConfigError(
-            f"--minutes {minutes:g} is too little: getting ready and evaluating all validation stories take about "
+            f"`minutes` = {minutes:g} is too little: getting ready and evaluating all validation stories take about "
             f"{needed:.2g} minutes here; allow more"
         )
 

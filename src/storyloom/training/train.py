@@ -113,8 +113,8 @@ def train(
         if resume and is_begun(folder):
             clear(folder)
         if not is_vacant(folder):
-            way_on = "" if resume else "continue with --resume, "
-            raise RunError(f"{folder} exists already: choose another --out, {way_on}or remove it first")
+            way_on = "" if resume else "continue it with `resume`, "
+            raise RunError(f"{folder} exists already: choose another `out`, {way_on}or remove it first")
         asked = request.resolve()
         folder = folder.absolute()  # a listener may change the working directory
         with begun(folder):
@@ -135,7 +135,7 @@ def _opened(data: Data | str | None, folder: Path, settings: DataConfig, listene
     """The data, prepared inside the run folder where it is a source."""
     if data is None:
         raise RunError(
-            f"there is no run at {folder} to continue, and no data to start one: name a data folder with --data "
+            f"there is no run at {folder} to continue, and no data to start one: name a data folder as `data` "
             "(`storyloom prepare` makes one), or a text file of stories"
         )
     if isinstance(data, Data):
@@ -249,7 +249,7 @@ def _go_on(
             raise
         raise RunError(
             f"training stops at step {trainer.step}: cannot use {run.path}: {error.strerror}; what was saved before is "
-            "kept: free some space or put it back, then continue with --resume"
+            "kept: free some space or put it back, then continue with `resume`"
         ) from None
     return run
 

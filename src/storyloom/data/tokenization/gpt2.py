@@ -72,6 +72,6 @@ def _fetch_vocabulary() -> list[bytes]:
         raise TokenizerError(
             f"tiktoken has no sound copy of GPT-2's vocabulary and could not fetch one ({type(error).__name__}): set "
             "TIKTOKEN_CACHE_DIR to a cache filled on a machine with a network, give a tokenizer.json made there, "
-            "or take --tokenizer bpe"
+            "or take the `tokenizer` bpe"
         ) from None
     return [encoding.decode_single_token_bytes(i) for i in range(encoding.eot_token)]
