@@ -63,7 +63,7 @@ def test_the_loss_is_that_of_a_run_planned_so_from_the_start(
             changing = train(storybook, out=tmp_path / f"changing-{seed}", minutes=seconds / 60, **options)
         monkeypatch.undo()
         updates = metric_rows(changing.path, "train")
-        # An update that has begun is made to its end, and so is the one after it, with which the rate reaches its minimum.
+        # An update that has begun is made to its end, and so is the next, with which the rate reaches its minimum.
         assert -0.02 * seconds <= updates[-1]["elapsed"] - seconds <= max(0.02 * seconds, 2 / speed(1.0))
         rates = [row["learning_rate"] for row in updates][changing.config.train.warmup_steps :]
         assert rates == sorted(rates, reverse=True)
