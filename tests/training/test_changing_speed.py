@@ -16,7 +16,7 @@ from storyloom.training.trainer import Trainer
 
 SEEDS = (1, 2, 3)
 # By the share of the time that is over: how many updates a second, and how many seconds there are; and how many times
-# the loss of a run planned so from the start may be. Whoever does not know that every speed will be half of the one before
+# the loss of a run planned so from the start may be. Whoever does not know that every speed will be half of the last
 # has made nine updates of ten when half of the time is over: the learning rate falls over the last tenth alone.
 SPEEDS = {
     "a third from the middle on": (lambda share: 1.0 if share < 0.5 else 1 / 3, 600, 1.01),
