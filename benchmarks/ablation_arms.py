@@ -86,15 +86,15 @@ EXPERIMENTS = {
     ),
     "schedule": Experiment(
         "How is the learning rate to fall?",
-        "trapezoid, falling over the last half",
+        "wsd, falling over the last half",
         {
-            "trapezoid, the last 0.7": ("train.decay_fraction=0.7",),
+            "wsd, the last 0.7": ("train.decay_fraction=0.7",),
             "cosine": ("train.schedule=cosine",),
         },
     ),
     "rows": Experiment(
         "What does a row hold?",
-        "stream: windows over the joined stories",
+        "packed: windows over the joined stories",
         {
             "aligned: windows that begin with a story": ("data.rows=aligned",),
             "padded: one story": ("data.rows=padded",),

@@ -55,16 +55,16 @@ class Shape:
     n_layer: int
     n_embd: int
     block_size: int = 256
-    attention: str = "explicit"
+    attention: str = "eager"
 
     @property
     def name(self) -> str:
         """What to call it.
 
-        >>> Shape(6, 256, 1024, "fused").name
+        >>> Shape(6, 256, 1024, "sdpa").name
         '6 x 256 at 1024, fused'
         """
-        return f"{self.n_layer} x {self.n_embd} at {self.block_size}" + ", fused" * (self.attention == "fused")
+        return f"{self.n_layer} x {self.n_embd} at {self.block_size}" + ", fused" * (self.attention == "sdpa")
 
     def config(self, settings: Sequence[str] = ()) -> Config:
         """The preset with its changes and these, ready for a trainer."""
@@ -108,7 +108,7 @@ WINDOWS = tuple(replace(REFERENCE, block_size=size) for size in (64, 128, 512, 1
 # The preset writes its attention out, which is the faster way at short windows: the other way for the longest.
 FULL = Plan(
     reference=REFERENCE,
-    shapes=(*LADDER, *WINDOWS, replace(WINDOWS[-1], attention="fused")),
+    shapes=(*LADDER, *WINDOWS, replace(WINDOWS[-1], attention="sdpa")),
     seconds=90.0,
     text_mb=1.0,
     repeats=(1, 10, 100),

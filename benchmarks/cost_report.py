@@ -113,7 +113,7 @@ def circumstances(figures: Row) -> str:
 
 def speed_line(row: Row) -> str:
     """A shape's line of the table."""
-    context = f"{row['block_size']:,}" + ", fused" * (row["attention"] == "fused")
+    context = f"{row['block_size']:,}" + ", fused" * (row["attention"] == "sdpa")
     return (
         f"| {row['n_layer']} x {row['n_embd']} | {context} | {row['parameters'] / 1e6:.2f}M "
         f"| {row['flops_per_token'] / 1e6:.1f} | {row['tokens_per_second']:,.0f} | {row['utilisation']:.0%} "
@@ -158,7 +158,7 @@ def draw(figures: Row, path: Path) -> None:
 def draw_speeds(axes: Axes, places: Sequence[float], rows: Sequence[Row]) -> None:
     """Expectations as a line, medians as points with their quartiles; the fused attention in a colour of its own."""
     axes.plot(places, [row["expected"] for row in rows], "--", color=GREY, label="expected from one shape")
-    for attention, color in (("explicit", BLUE), ("fused", ORANGE)):
+    for attention, color in (("eager", BLUE), ("sdpa", ORANGE)):
         shown = [(place, row) for place, row in zip(places, rows, strict=True) if row["attention"] == attention]
         if shown:
             speeds = [row["tokens_per_second"] for _, row in shown]
@@ -167,7 +167,7 @@ def draw_speeds(axes: Axes, places: Sequence[float], rows: Sequence[Row]) -> Non
                 [speed - low for speed, low in zip(speeds, slow, strict=True)],
                 [high - speed for speed, high in zip(speeds, fast, strict=True)],
             ]
-            label = "measured" if attention == "explicit" else "measured, fused attention"
+            label = "measured" if attention == "eager" else "measured, fused attention"
             axes.errorbar([place for place, _ in shown], speeds, reach, fmt="o", color=color, markersize=5, label=label)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

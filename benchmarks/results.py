@@ -7,7 +7,7 @@ from typing import Any
 
 from storyloom.errors import DataError
 from storyloom.files import write_text
-from storyloom.training.metrics import read_rows
+from storyloom.runs.rows import read_rows
 
 Row = dict[str, Any]  # a line
 

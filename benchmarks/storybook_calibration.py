@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storyloom.data import storybook
-from storyloom.data.storybook.checking import survey
-from storyloom.data.storybook.measuring import coincidence, collision_entropy, limit_bits_per_byte
+from storyloom import storybook
+from storyloom.storybook.checking import survey
+from storyloom.storybook.measuring import coincidence, collision_entropy, limit_bits_per_byte
 
 Ids = NDArray[np.int64]
 

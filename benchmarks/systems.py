@@ -31,9 +31,9 @@ from systems_report import document
 import storyloom
 from storyloom.errors import ConfigError, DataError, StoryloomError, TrainingDiverged
 from storyloom.files import sha256_of, write_text
+from storyloom.runs.rows import read_rows
 from storyloom.runtime.device import count_cores
 from storyloom.runtime.machine import processor_name
-from storyloom.training.metrics import read_rows
 
 PROJECT = Path(__file__).parents[1]
 RESULTS = PROJECT / "benchmarks" / "systems.jsonl"

@@ -156,7 +156,7 @@ class Job:
 
 def data_settings(contestant: Contestant, text_bytes: int) -> DataConfig:
     """How its text is prepared: what makes no difference to the folder is left out, so that like folders are shared."""
-    settings = load_preset(contestant.data_preset).data.with_(rows="stream")  # rows are cut in training
+    settings = load_preset(contestant.data_preset).data.with_(rows="packed")  # rows are cut in training
     is_all = settings.limit_mb is not None and settings.limit_mb * 1e6 >= text_bytes
     return settings.with_(limit_mb=None) if is_all else settings
 

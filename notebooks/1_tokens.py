@@ -38,7 +38,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from storyloom.data import storybook
+from storyloom import storybook
 from storyloom.data.tokenization import train_tokenizer
 from storyloom.data.tokenization.bpe import printable_bytes
 

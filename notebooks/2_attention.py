@@ -43,7 +43,7 @@ from torch.testing import assert_close
 import storyloom
 from storyloom.config import ModelConfig
 from storyloom.model import GPT
-from storyloom.model.attention import CausalSelfAttention, explicit_attention
+from storyloom.model.attention import CausalSelfAttention, eager_attention
 from storyloom.model.positions import Position, RoPE
 
 IN_NOTEBOOK = "ipykernel" in sys.modules
@@ -130,12 +130,12 @@ show("attention")
 """
 Read the last picture by rows. The first token can look at nothing but itself. Each row sums to 1.
 
-storyloom has attention twice: written out, as above (`attention = "explicit"`), and by PyTorch's fused kernel, which
+storyloom has attention twice: written out, as above (`attention = "eager"`), and by PyTorch's fused kernel, which
 never builds the (T, T) matrix. All three must agree.
 """
 
 # %%
-explicit = explicit_attention(q[None, None], k[None, None], v[None, None], 0.0)[0, 0]  # one row, one head
+explicit = eager_attention(q[None, None], k[None, None], v[None, None], 0.0)[0, 0]  # one row, one head
 fused = F.scaled_dot_product_attention(q[None, None], k[None, None], v[None, None], is_causal=True)[0, 0]
 assert_close(explicit, by_hand)
 assert_close(fused, by_hand)
@@ -164,7 +164,7 @@ def heads_by_hand(x: Tensor) -> Tensor:
     return torch.cat([attend(q[:, of], k[:, of], v[:, of]) for of in features], dim=-1) @ layer.out.weight.T
 
 
-for attention in ("explicit", "fused"):
+for attention in ("eager", "sdpa"):
     theirs = CausalSelfAttention(config.with_(attention=attention), Position(), layer=0).double()
     theirs.load_state_dict(layer.state_dict())
     assert_close(theirs(x[None])[0], heads_by_hand(x))
@@ -261,7 +261,7 @@ every model you write.
 """
 
 # %%
-for attention in ("explicit", "fused"):
+for attention in ("eager", "sdpa"):
     model = GPT(config.with_(attention=attention, position="rope")).double()
     ids = torch.randint(53, (1, T))
     for t in range(T):

@@ -41,8 +41,8 @@ import torch
 import torch.nn.functional as F
 
 import storyloom
+from storyloom import storybook
 from storyloom.config import TrainConfig
-from storyloom.data import storybook
 from storyloom.training.plan import Plan
 from storyloom.training.schedule import SCHEDULES, learning_rate_at
 
@@ -125,7 +125,7 @@ assert START > RIVALS["counting tokens"] > RIVALS["counting pairs"] > LIMIT
 
 The learning rate rises for some updates, since the first gradients point nowhere in particular, and falls at the end,
 so that the weights come to rest. In between there are several schedules; we take WSD (warmup-stable-decay, here
-`trapezoid`), which keeps the peak and then decays. Each is a function of progress, which is 0 until the warm-up is over
+`wsd`), which keeps the peak and then decays. Each is a function of progress, which is 0 until the warm-up is over
 and 1 at the end, so that it also fits a run whose number of updates changes on the way.
 """
 
@@ -136,7 +136,7 @@ plt.figure(figsize=(7, 3))
 for name, color in zip(SCHEDULES, (GRAY, "#55a868", ORANGE, BLUE), strict=True):
     settings = TrainConfig(warmup_steps=WARMUP, learning_rate=PEAK, schedule=name)
     rates = [learning_rate_at(step, plan.progress_at(step), settings) for step in range(STEPS)]
-    plt.plot(rates, color=color, label=name, linewidth=2.5 if name == "trapezoid" else 1.2)
+    plt.plot(rates, color=color, label=name, linewidth=2.5 if name == "wsd" else 1.2)
 plt.xlabel("update")
 plt.ylabel("learning rate")
 plt.title("Up, and down again")

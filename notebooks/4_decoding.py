@@ -38,7 +38,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import storyloom
-from storyloom.data import storybook
+from storyloom import storybook
 from storyloom.generation import Strategy
 from storyloom.generation.beam import find_stories
 from storyloom.generation.sampling import keep_min_p, keep_top_k, keep_top_p, pick

@@ -5,13 +5,12 @@ import sys
 import pytest
 
 import storyloom
-from storyloom import demo
-from storyloom.data import storybook
+from storyloom import demo, storybook
 from storyloom.errors import ConfigError, RunError
 from storyloom.files import is_vacant
 from storyloom.generation import STRATEGIES, StoryTeller
+from storyloom.runs.rows import read_rows
 from storyloom.training import train
-from storyloom.training.metrics import read_rows
 
 SMALL = ["train.max_steps=5", "model.n_layer=1", "model.n_embd=32", "model.block_size=37", "train.batch_size=3"]
 

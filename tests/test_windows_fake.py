@@ -132,8 +132,8 @@ def test_checkpoints_are_saved_and_loaded(tmp_path):
     """No run survived its first checkpoint there."""
     import torch
 
-    from storyloom.runtime import load_checkpoint, save_checkpoint
-    from storyloom.runtime.checkpoint import Checkpoint
+    from storyloom.runs import load_checkpoint, save_checkpoint
+    from storyloom.runs.checkpoint import Checkpoint
 
     for step in (3, 5):
         save_checkpoint(tmp_path / "last", Checkpoint({"a": torch.arange(step)}, {}, {"step": step}))

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from storyloom.data import Data, prepare, storybook
+from storyloom import storybook
+from storyloom.data import Data, prepare
 from storyloom.errors import ConfigError, RunError
 from storyloom.files import is_vacant
 from storyloom.generation import STRATEGIES, StoryTeller, load
 from storyloom.reporting import plot_losses
-from storyloom.runtime import Run
+from storyloom.runs import Run
+from storyloom.runs.rows import read_rows
 from storyloom.training import train
-from storyloom.training.metrics import read_rows
 
 PRESET = "tiny"
 PROMPT = ""

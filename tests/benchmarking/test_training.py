@@ -4,10 +4,10 @@ from importlib.util import find_spec
 
 import pytest
 
+from storyloom import storybook
 from storyloom.benchmarking import bench_train, training
 from storyloom.benchmarking.peers import find_peers
 from storyloom.config import load_preset
-from storyloom.data import storybook
 from storyloom.errors import ConfigError
 from storyloom.runtime import choose_runtime, device
 

@@ -10,7 +10,7 @@ import ablation_arms
 import pytest
 from ablation_arms import EXPERIMENTS, ROUNDS, Experiment, Round
 
-from storyloom.data.storybook import stories
+from storyloom.storybook import stories
 
 SMALL = {
     "colour": Experiment("Which?", "green", {"red": ("train.ema=0.2",), "blue": ("model.n_layer=3",)}),

@@ -273,7 +273,7 @@ def test_arms_whose_updates_cost_what_the_bases_do_need_no_pace(real):
     free = [arm for e in real.values() for arm, settings in e.arms.items() if known_pace(settings, []) == 1.0]
     assert free == [
         *("muon at 2e-3", "muon at 6e-3", "muon at 8e-3"),
-        *("trapezoid, the last 0.7", "cosine"),
+        *("wsd, the last 0.7", "cosine"),
         *("aligned: windows that begin with a story", "padded: one story"),
         "decay 0.99",
         *("0.5", "1.0"),

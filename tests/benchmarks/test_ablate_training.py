@@ -6,7 +6,7 @@ import ablate
 import pytest
 from ablation_arms import Job, Round
 
-from storyloom.training.metrics import MetricsLog
+from storyloom.runs.rows import MetricsLog
 
 pytestmark = pytest.mark.usefixtures("real")
 

@@ -11,7 +11,7 @@ from cost import FULL, Plan, Shape
 from storyloom.benchmarking.measuring import MatrixProduct
 
 REFERENCE = Shape(3, 128, 32)
-OTHERS = (Shape(2, 64, 32), Shape(3, 128, 64), Shape(3, 128, 64, "fused"))
+OTHERS = (Shape(2, 64, 32), Shape(3, 128, 64), Shape(3, 128, 64, "sdpa"))
 PLAN = Plan(REFERENCE, (*OTHERS, REFERENCE), 1.0, 0.02, (3,), 1, ("train.threads=1", "train.compile=false"))
 
 

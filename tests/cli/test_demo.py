@@ -2,7 +2,7 @@ from pathlib import Path
 
 import storyloom.demo
 from storyloom.demo import Demo
-from storyloom.runtime import Run
+from storyloom.runs import Run
 
 
 def test_shows_what_was_made_and_found(command, workspace, monkeypatch, tmp_path):

@@ -3,7 +3,7 @@ import tomllib
 import pytest
 
 from storyloom.config import Config, preset_names
-from storyloom.runtime import Run
+from storyloom.runs import Run
 
 
 def test_lists_each_with_its_claim(command):

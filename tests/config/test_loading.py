@@ -46,7 +46,7 @@ OTHERWISE = {
         "tie_embeddings": False,
         "embedding_scale": True,
         "residual_init": "zero",
-        "attention": "explicit",
+        "attention": "eager",
     },
     "train": {
         "max_steps": 101,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from storyloom.data import IGNORED, Batches, prepare
-from storyloom.data.dataset import ROWS, StreamRows
+from storyloom.data.dataset import ROWS, PackedRows
 from storyloom.errors import DataError
 
 EOT = 10**6
@@ -36,7 +36,7 @@ class Positions:
 
 def batches(tokens: Positions, **options) -> Batches:
     data = SimpleNamespace(tokens=lambda split: {"train": tokens}[split], tokenizer=SimpleNamespace(eot=EOT))
-    given = {"rows": "stream", "batch_size": 1, "block_size": 7, "seed": 3} | options
+    given = {"rows": "packed", "batch_size": 1, "block_size": 7, "seed": 3} | options
     return Batches(data, **given)  # pyright: ignore[reportArgumentType]
 
 
@@ -72,7 +72,7 @@ def test_stream_scores_every_token_once_an_epoch(n, block):
 def test_all_shifts_come_and_each_scores_every_token_once():
     seen = set()
     for seed in range(97):
-        rows = StreamRows(Positions(31), EOT, 5)  # pyright: ignore[reportArgumentType]
+        rows = PackedRows(Positions(31), EOT, 5)  # pyright: ignore[reportArgumentType]
         rows.begin_epoch(np.random.default_rng(seed))
         bounds = [rows.bounds(k) for k in range(len(rows))]
         assert [start for start, _ in bounds[1:]] == [stop - 1 for _, stop in bounds[:-1]]  # they touch
@@ -114,10 +114,10 @@ def test_the_order_depends_on_seed_and_epoch_alone(rows):
 def test_every_epoch_has_an_order_of_its_own(rows):
     tokens = Positions(211, [0, *range(10, 211, 15)])
     source = batches(tokens, rows=rows)
-    epochs = [[int(inputs[0]) if rows == "stream" else int(targets[0]) for inputs, targets in epoch_of(source)]
+    epochs = [[int(inputs[0]) if rows == "packed" else int(targets[0]) for inputs, targets in epoch_of(source)]
               for _ in range(5)]  # fmt: skip
     assert len({tuple(np.argsort(epoch)) for epoch in epochs}) == 5
-    if rows != "stream":
+    if rows != "packed":
         assert all(sorted(epoch) == [1, *range(11, 200, 15)] for epoch in epochs)
 
 
@@ -220,7 +220,7 @@ def test_text_too_small_for_one_row_is_refused_with_the_numbers(tmp_path):
     (tmp_path / "v.txt").write_text("a")
     data = prepare(tmp_path / "a.txt", val=tmp_path / "v.txt", out=tmp_path / "D", tokenizer="char")
     with pytest.raises(DataError, match="has 8 tokens"):
-        Batches(data, rows="stream", batch_size=2, block_size=11, seed=3)
+        Batches(data, rows="packed", batch_size=2, block_size=11, seed=3)
 
 
 def test_batches_of_real_data_are_its_stories(story_data):

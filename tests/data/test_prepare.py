@@ -15,10 +15,10 @@ import pytest
 from storyloom.config import DataConfig, load_preset
 from storyloom.data import Data, parallel, prepare, sources
 from storyloom.data.sources import STORYBOOK_SEED, read_stories
-from storyloom.data.storybook import tell
 from storyloom.data.textfile import join_stories
 from storyloom.data.tokenization import TOKENIZERS, BPETokenizer
 from storyloom.errors import ConfigError, DataError, StoryloomError, TokenizerError
+from storyloom.storybook import tell
 
 module = import_module("storyloom.data.prepare")  # the package has the function under the same name
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from storyloom.data.storybook import tell
 from storyloom.data.textfile import join_stories
+from storyloom.storybook import tell
 
 PREPARE = """
 import resource, sys

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from storyloom.data import storybook
+from storyloom import storybook
 from storyloom.data.sources import (
     STORYBOOK_SEED,
     Storybook,

@@ -11,16 +11,17 @@ import pytest
 import torch
 
 import storyloom
+from storyloom import storybook
 from storyloom.config import Config, ModelConfig, save_config
-from storyloom.data import Data, EncodedStory, prepare, storybook
+from storyloom.data import Data, EncodedStory, prepare
 from storyloom.data.sources import read_stories
 from storyloom.errors import CheckpointError, ConfigError, DataError, RunError
 from storyloom.evaluation import Likelihood, evaluate
 from storyloom.evaluation.evaluate import compare_with_limit
 from storyloom.model import GPT
-from storyloom.runtime import Run, save_checkpoint
-from storyloom.runtime.checkpoint import Checkpoint
-from storyloom.runtime.run import model_weights
+from storyloom.runs import Run, save_checkpoint
+from storyloom.runs.checkpoint import Checkpoint
+from storyloom.runs.run import model_weights
 
 STORIES = [
     "A fox ran up a hill.", "She had a café.\n\nIt was good.", "Once upon a time a bee sang [bold] songs.", "No.",

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from storyloom.files import is_vacant, settled_folder
 from storyloom.locking import LOCK_MARK
-from storyloom.runtime import Run, load_checkpoint
+from storyloom.runs import Run, load_checkpoint
+from storyloom.runs.rows import METRICS, read_rows
 from storyloom.temporary import LOCK_ENDING, is_temporary
-from storyloom.training.metrics import METRICS, read_rows
 
 from .processes import Command, Server
 

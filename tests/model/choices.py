@@ -22,7 +22,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "tie_embeddings": (False, True),
     "embedding_scale": (False, True),
     "residual_init": ("scaled", "zero"),
-    "attention": ("fused", "explicit"),
+    "attention": ("sdpa", "eager"),
 }
 SHAPE = {"vocab_size": 53, "block_size": 23, "n_layer": 2, "n_head": 6, "n_embd": 60, "n_mlp": 41}
 

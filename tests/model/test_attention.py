@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from storyloom.config import ModelConfig
-from storyloom.model.attention import ATTENTIONS, attention_weights, causal_mask, explicit_attention, fused_attention
+from storyloom.model.attention import ATTENTIONS, attention_weights, causal_mask, eager_attention, sdpa_attention
 
 from .choices import draw_batch, over_models
 
@@ -52,7 +52,7 @@ def test_attention_equals_loops_over_numbers(attention: str, new: int, seen: int
 @SIZES
 def test_explicit_and_fused_agree_forward_and_backward(new: int, seen: int) -> None:
     results = []
-    for attend in (explicit_attention, fused_attention):
+    for attend in (eager_attention, sdpa_attention):
         heads = draw_heads(new, seen)
         y = attend(*heads, 0.0)
         weight = torch.arange(1, y.numel() + 1, dtype=torch.double).reshape(y.shape)

@@ -16,7 +16,7 @@ PRODUCT = list(
     itertools.product([True, False], [True, False], ["layernorm", "rmsnorm"], ["pre", "post"])
 )  # tied x scale x norm x placement
 OTHERS = list(
-    itertools.product(["scaled", "zero"], [False, True], [False, True], [None, 1], ["fused", "explicit"])
+    itertools.product(["scaled", "zero"], [False, True], [False, True], [None, 1], ["sdpa", "eager"])
 )  # residual_init x qk_norm x bias x n_kv_head x attention
 
 

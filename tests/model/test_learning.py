@@ -13,7 +13,7 @@ KINDS = [
     {"position": "rope", "qk_norm": True, "residual_init": "zero"},
     {"position": "learned", "norm": "layernorm", "mlp": "gelu", "bias": True},
     {"position": "sinusoidal", "norm_placement": "post", "mlp": "relu", "tie_embeddings": False},
-    {"position": "rope", "mlp": "relu2", "n_kv_head": 1, "embedding_scale": True, "attention": "explicit"},
+    {"position": "rope", "mlp": "relu2", "n_kv_head": 1, "embedding_scale": True, "attention": "eager"},
 ]
 
 

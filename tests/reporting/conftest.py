@@ -19,7 +19,7 @@ from .runs import SECONDS, TOKENS, scored, train
 @pytest.fixture
 def make_record(tmp_path):
     def make(
-        losses, evaluations=(), final=None, *, name="R", origin=None, samples=(), rows="stream", epoch=10, **settings
+        losses, evaluations=(), final=None, *, name="R", origin=None, samples=(), rows="packed", epoch=10, **settings
     ) -> Record:
         """A run with a loss for each update, `epoch` of them to an epoch; evaluations are (step, loss), samples (step,
         story); no checkpoint, no data.

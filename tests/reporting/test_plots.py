@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from storyloom.config import Config, ModelConfig, save_config
 from storyloom.errors import RunError
 from storyloom.reporting import plot_losses, plots
-from storyloom.runtime import Run
+from storyloom.runs import Run
 
 LIMIT = {"limit_bits_per_byte": 0.7, "bytes": 3001, "tokens": 1009}
 LIMIT_IN_NATS_PER_TOKEN = 0.7 * 3001 * math.log(2) / 1009

@@ -11,7 +11,7 @@ from storyloom.generation import STRATEGIES
 from storyloom.reporting import report
 from storyloom.reporting.record import Record
 from storyloom.reporting.references import TINYSTORIES_LOSSES
-from storyloom.training.metrics import read_rows
+from storyloom.runs.rows import read_rows
 
 from .pages import Page, is_self_contained
 from .runs import BYTES_PER_TOKEN, rewrite, scored

@@ -5,7 +5,7 @@ import torch
 
 from storyloom.config import ModelConfig
 from storyloom.model import GPT
-from storyloom.runtime import load_checkpoint
+from storyloom.runs import load_checkpoint
 from storyloom.training import train
 from storyloom.training.averaging import WeightAverage
 from storyloom.training.trainer import Trainer

@@ -14,10 +14,10 @@ import pytest
 
 from storyloom.config import TrainConfig, load_config
 from storyloom.errors import ConfigError, RunError
-from storyloom.runtime import load_checkpoint
+from storyloom.runs import load_checkpoint
+from storyloom.runs.rows import MetricsLog
 from storyloom.training import deadline, metrics, train
 from storyloom.training.deadline import EVENTS, Deadline
-from storyloom.training.metrics import MetricsLog
 from storyloom.training.plan import Plan
 from storyloom.training.trainer import Trainer
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from storyloom.cli import main
-from storyloom.runtime import Run, load_checkpoint
+from storyloom.runs import Run, load_checkpoint
 from storyloom.training import train
 
 

@@ -7,7 +7,7 @@ import torch
 
 from storyloom.errors import CheckpointError, RunError
 from storyloom.evaluation import evaluate
-from storyloom.runtime import Run, load_checkpoint
+from storyloom.runs import Run, load_checkpoint
 from storyloom.training import train
 from storyloom.training.folder import MARK
 from storyloom.training.trainer import Trainer

@@ -36,7 +36,7 @@ def test_each_limit_by_hand(limits, make_trainer, short_data):
     assert limits() == {}
 
 
-@pytest.mark.parametrize("rows", ["stream", "padded"])
+@pytest.mark.parametrize("rows", ["packed", "padded"])
 def test_so_many_tokens_are_seen_as_were_asked_for(limits, make_trainer, rows):
     """With padded rows the filling was counted, too: the run ended far too early."""
     trainer = make_trainer(f"data.rows={rows}")
@@ -69,7 +69,7 @@ def test_in_the_warm_up_no_plan_makes_progress():
     assert [second.progress_at(step) for step in (3, 5, 10, 15)] == [0.0, 0.0, 0.5, 1.0]
 
 
-@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "trapezoid"])
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "wsd"])
 @pytest.mark.parametrize("seed", range(20))
 def test_under_any_plans_progress_never_falls_and_the_rate_never_rises_again(schedule, seed):
     rng = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ import torch
 from storyloom.config import load_config
 from storyloom.data import Data, prepare
 from storyloom.errors import CheckpointError, RunError
-from storyloom.runtime import Run, load_checkpoint, save_checkpoint
+from storyloom.runs import Run, load_checkpoint, save_checkpoint
 from storyloom.temporary import temporary_path
 from storyloom.training import train
 from storyloom.training.folder import MARK
@@ -19,11 +19,11 @@ from storyloom.training.interrupt import SIGNALS
 from storyloom.training.trainer import Trainer
 
 KINDS = [
-    ["train.precision=fp32", "train.optimizer=adamw", "data.rows=stream"],
+    ["train.precision=fp32", "train.optimizer=adamw", "data.rows=packed"],
     ["train.precision=fp32", "train.optimizer=muon", "data.rows=padded", "train.ema=0.7"],
-    ["train.precision=bf16", "train.optimizer=muon", "data.rows=stream"],
+    ["train.precision=bf16", "train.optimizer=muon", "data.rows=packed"],
     ["train.precision=bf16", "train.optimizer=adamw", "data.rows=padded", "train.patience=2"],
-    ["train.precision=fp16", "train.optimizer=adam", "data.rows=stream", "train.ema=0.9"],
+    ["train.precision=fp16", "train.optimizer=adam", "data.rows=packed", "train.ema=0.9"],
 ]
 
 
@@ -270,7 +270,7 @@ def test_a_setting_that_equals_the_stored_one_is_accepted(resumed, settings):
         ({"settings": ["train.max_steps=none"]}, "with train.max_steps = 9, not none"),
         ({"settings": ["train.ema=0.9"]}, "without train.ema, not with 0.9"),
         ({"settings": ["train.batch_size=3", "model.n_layer=2"]}, "with model.n_layer = 1, not 2"),
-        ({"settings": ["data.rows=padded"]}, "with data.rows = stream, not padded"),
+        ({"settings": ["data.rows=padded"]}, "with data.rows = packed, not padded"),
     ],
 )
 def test_an_option_that_differs_is_refused_with_what_is_stored(resumed, tmp_path, options, difference):

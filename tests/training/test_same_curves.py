@@ -12,7 +12,7 @@ from storyloom.training.trainer import Trainer
 UPDATES = 40
 Make = Callable[..., Trainer]
 Patch = pytest.MonkeyPatch
-PLAIN = ["model.attention=explicit", "train.batch_size=6", f"train.max_steps={UPDATES}"]
+PLAIN = ["model.attention=eager", "train.batch_size=6", f"train.max_steps={UPDATES}"]
 
 
 def plain(make: Make, settings: list[str], patch: Patch) -> Trainer:
@@ -25,8 +25,8 @@ def compiled(make: Make, settings: list[str], patch: Patch) -> Trainer:
     return make(*PLAIN, *settings, "train.compile=true")
 
 
-def with_fused_attention(make: Make, settings: list[str], patch: Patch) -> Trainer:
-    return make(*PLAIN, *settings, "model.attention=fused")
+def with_sdpa_attention(make: Make, settings: list[str], patch: Patch) -> Trainer:
+    return make(*PLAIN, *settings, "model.attention=sdpa")
 
 
 def in_micro_batches(make: Make, settings: list[str], patch: Patch) -> Trainer:
@@ -39,7 +39,7 @@ def with_the_loss_in_pieces(make: Make, settings: list[str], patch: Patch) -> Tr
     return make(*PLAIN, *settings)
 
 
-WAYS = [compiled, with_fused_attention, in_micro_batches, with_the_loss_in_pieces]
+WAYS = [compiled, with_sdpa_attention, in_micro_batches, with_the_loss_in_pieces]
 
 
 def curve(way: Callable[[Make, list[str], Patch], Trainer], make: Make, settings: list[str]) -> torch.Tensor:

@@ -15,10 +15,10 @@ from storyloom.training.schedule import SCHEDULES, learning_rate_at
         ("constant", 0.5, [1, 1, 1, 1, 1]),
         ("linear", 0.5, [1, 0.75, 0.5, 0.25, 0]),
         ("cosine", 0.5, [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2, 0]),
-        ("trapezoid", 0.5, [1, 1, 1, 0.5, 0]),
-        ("trapezoid", 0.25, [1, 1, 1, 1, 0]),
-        ("trapezoid", 0.75, [1, 1, 2 / 3, 1 / 3, 0]),
-        ("trapezoid", 1.0, [1, 0.75, 0.5, 0.25, 0]),
+        ("wsd", 0.5, [1, 1, 1, 0.5, 0]),
+        ("wsd", 0.25, [1, 1, 1, 1, 0]),
+        ("wsd", 0.75, [1, 1, 2 / 3, 1 / 3, 0]),
+        ("wsd", 1.0, [1, 0.75, 0.5, 0.25, 0]),
     ],
 )
 def test_shapes(name, decay_fraction, values):

@@ -10,7 +10,7 @@ from storyloom.data import Data, prepare
 from storyloom.errors import ConfigError, DataError, RunError
 from storyloom.evaluation import evaluate
 from storyloom.generation import load
-from storyloom.runtime import Run
+from storyloom.runs import Run
 from storyloom.temporary import is_temporary, temporary_path
 from storyloom.training import train
 from storyloom.training.folder import MARK

@@ -2,7 +2,7 @@
 
 import pytest
 
-from storyloom.runtime import load_checkpoint
+from storyloom.runs import load_checkpoint
 from storyloom.training import train
 from storyloom.training.trainer import Trainer
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from storyloom.runtime import load_checkpoint
+from storyloom.runs import load_checkpoint
 from storyloom.training import train
 
 pty = pytest.importorskip("pty", reason="this system has no terminals of that kind")

@@ -13,7 +13,7 @@ from storyloom.config import load_config
 from storyloom.errors import ConfigError, DataError, RunError, TrainingDiverged
 from storyloom.evaluation import evaluate
 from storyloom.files import sole_writer
-from storyloom.runtime import Run, load_checkpoint
+from storyloom.runs import Run, load_checkpoint
 from storyloom.training import train
 from storyloom.training.trainer import Trainer
 

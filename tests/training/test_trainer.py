@@ -7,7 +7,7 @@ import torch
 
 from storyloom.data import IGNORED, Batches
 from storyloom.errors import TrainingDiverged
-from storyloom.runtime import save_checkpoint
+from storyloom.runs import save_checkpoint
 from storyloom.training import train
 from storyloom.training.optimizer import OPTIMIZERS
 from storyloom.training.trainer import Trainer
@@ -44,7 +44,7 @@ def sgd(monkeypatch):
     return ["train.learning_rate=1", "train.warmup_steps=0", "train.schedule=constant"]
 
 
-@pytest.mark.parametrize("rows", ["stream", "padded"])
+@pytest.mark.parametrize("rows", ["packed", "padded"])
 def test_the_loss_is_nats_per_token_over_all_valid_targets(make_trainer, rows):
     trainer = make_trainer(f"data.rows={rows}", "train.grad_accum_steps=5")
     nats = torch.cat([nats_of(trainer, *batch) for batch in first_batches(trainer, rows, 5)])
@@ -59,7 +59,7 @@ def test_the_loss_is_nats_per_token_over_all_valid_targets(make_trainer, rows):
 @pytest.mark.parametrize("clip", ["none", "0.13", "1000"])
 def test_clipping_scales_the_update_and_logs_the_norm_before_it(make_trainer, sgd, clip):
     trainer = make_trainer(*sgd, f"train.grad_clip={clip}")
-    nats_of(trainer, *first_batches(trainer, "stream", 1)[0]).mean().backward()
+    nats_of(trainer, *first_batches(trainer, "packed", 1)[0]).mean().backward()
     gradient = torch.cat([parameter.grad.double().flatten() for parameter in trainer.model.parameters()])
     norm = gradient.norm().item()
     assert norm > 0.5

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from storyloom.errors import ConfigError, nearest
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Rows = Literal["stream", "padded", "aligned"]
+Rows = Literal["packed", "padded", "aligned"]
 MOST_THREADS = 1024  # each has a stack of its own: a process that asks for tens of thousands is killed
 DEVICE_NAMES = "auto, cpu, cuda, cuda:1 (or another index) or mps"
 
@@ -76,8 +76,8 @@ class DataConfig(Settings):
     """Read only the first so many megabytes (1e6 UTF-8 bytes) of stories; none reads all."""
     val_fraction: float = Field(default=0.1, gt=0, lt=1)
     """Share of the stories held out for validation where no validation file is named."""
-    rows: Rows = "stream"
-    """`stream`: windows over the joined stories; `padded`: one story a row, cut or padded to the block; `aligned`:
+    rows: Rows = "packed"
+    """`packed`: windows over the joined stories; `padded`: one story a row, cut or padded to the block; `aligned`:
     windows that begin at a story's start, one for each story, so that an epoch has T tokens for each.
     """
 
@@ -125,7 +125,7 @@ class ModelConfig(Settings):
     """Multiply token embeddings by sqrt(C)."""
     residual_init: Literal["scaled", "zero"] = "scaled"
     """How the matrices that write into the residual stream start: smaller by sqrt(2 n_layer) (GPT-2), or at zero."""
-    attention: Literal["fused", "explicit"] = "fused"
+    attention: Literal["sdpa", "eager"] = "sdpa"
     """PyTorch's fused kernel, or the written-out one: on CPUs in bf16 the faster for short windows."""
 
     @property
@@ -188,10 +188,10 @@ class TrainConfig(Settings):
     """The learning rate at the schedule's end."""
     warmup_steps: int = Field(default=50, ge=0)
     """Updates over which the learning rate rises linearly from 0 to its peak."""
-    schedule: Literal["constant", "linear", "cosine", "trapezoid"] = "trapezoid"
+    schedule: Literal["constant", "linear", "cosine", "wsd"] = "wsd"
     """The learning rate after the warm-up."""
     decay_fraction: float = Field(default=0.5, gt=0, le=1)
-    """Share of the updates after the warm-up over which `trapezoid` falls linearly to `min_lr` at the end."""
+    """Share of the updates after the warm-up over which `wsd` falls linearly to `min_lr` at the end."""
     optimizer: Literal["adam", "adamw", "muon"] = "adamw"
     """The optimiser; `muon` moves the blocks' matrices by Muon and all else by AdamW, at one learning rate."""
     weight_decay: float = Field(default=0.1, ge=0)
@@ -283,7 +283,7 @@ def choices_of(annotation: Any) -> list[str]:
     """All values of a setting that has only so many, as they are written in TOML; none where it takes others.
 
     >>> choices_of(Rows), choices_of(bool | Literal["auto"]), choices_of(int | None)
-    (['stream', 'padded', 'aligned'], ['true', 'false', 'auto'], [])
+    (['packed', 'padded', 'aligned'], ['true', 'false', 'auto'], [])
     """
     if annotation is bool:
         return ["true", "false"]

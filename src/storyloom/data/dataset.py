@@ -30,7 +30,7 @@ class Rows(Protocol):
         ...
 
 
-class StreamRows:
+class PackedRows:
     """Windows over the joined stories: every token is a target exactly once an epoch.
 
     The windows' common shift is drawn anew each epoch, so that stories are not always cut at the same places.
@@ -88,7 +88,7 @@ class AlignedRows(PaddedRows):
         return start, min(last, start + self._block) + 1
 
 
-ROWS = {"stream": StreamRows, "padded": PaddedRows, "aligned": AlignedRows}
+ROWS = {"packed": PackedRows, "padded": PaddedRows, "aligned": AlignedRows}
 
 
 class Batches:
@@ -114,7 +114,7 @@ class Batches:
 
     @property
     def rows_per_epoch(self) -> int:
-        """Rows in this epoch; with `stream` epochs may differ by one."""
+        """Rows in this epoch; with `packed` epochs may differ by one."""
         return len(self._rows)
 
     @property

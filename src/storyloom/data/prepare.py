@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from storyloom import storybook
 from storyloom.config import DataConfig, load_preset
-from storyloom.data import storybook
 from storyloom.data.corpus import Corpus
 from storyloom.data.hub import HubDataset
 from storyloom.data.parallel import end_unguarded_worker, in_batches, ordered_map

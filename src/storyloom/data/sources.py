@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
-from storyloom.data import storybook
+from storyloom import storybook
 from storyloom.data.hub import SHORT_NAMES, is_hub_spec, open_hub
 from storyloom.data.tables import JsonLines, Parquet
 from storyloom.data.textfile import SEPARATOR, TextFile

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from storyloom.data import Data, EncodedStory, storybook
+from storyloom import storybook
+from storyloom.data import Data, EncodedStory
 from storyloom.data.sources import read_stories
 from storyloom.data.textfile import join_stories
 from storyloom.errors import ConfigError, DataError, RunError
 from storyloom.evaluation.likelihood import Likelihood, as_dict, measure_likelihood, ratio_stderr
-from storyloom.runtime import Run
-from storyloom.runtime.paths import named_path
+from storyloom.paths import named_path
+from storyloom.runs import Run
 
 
 def evaluate(

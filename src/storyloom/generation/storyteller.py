@@ -17,8 +17,8 @@ from storyloom.generation.decoding import Drawn, decode, first_window
 from storyloom.generation.story import Story
 from storyloom.generation.strategies import Strategy, make_strategy
 from storyloom.model import GPT
-from storyloom.runtime import Run
-from storyloom.runtime.paths import named_path
+from storyloom.paths import named_path
+from storyloom.runs import Run
 
 MAX_NEW_TOKENS = 512
 # The strategies that do not go token by token, as `decode` does; called as it is.

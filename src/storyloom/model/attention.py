@@ -27,7 +27,7 @@ def causal_mask(t: int, s: int, device: torch.device) -> Tensor:
     return torch.ones(t, s, dtype=torch.bool, device=device).tril(s - t)
 
 
-def fused_attention(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
+def sdpa_attention(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
     """Attention by PyTorch's kernel, which never builds the (T, S) weights.
 
     Args:
@@ -53,8 +53,8 @@ def attention_weights(q: Tensor, k: Tensor) -> Tensor:
     return scores.softmax(dim=-1)
 
 
-def explicit_attention(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
-    """The same as `fused_attention`, written out; in bf16 on CPUs the faster for short windows.
+def eager_attention(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
+    """The same as `sdpa_attention`, written out; in bf16 on CPUs the faster for short windows.
 
     It builds the (T, S) weights of every head, so that its memory grows with the square of the window.
     """
@@ -63,8 +63,8 @@ def explicit_attention(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
 
 
 ATTENTIONS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
-    "fused": fused_attention,
-    "explicit": explicit_attention,
+    "sdpa": sdpa_attention,
+    "eager": eager_attention,
 }
 
 

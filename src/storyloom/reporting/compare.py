@@ -24,8 +24,8 @@ from storyloom.reporting.page import check_place, render, write_page
 from storyloom.reporting.record import Record
 from storyloom.reporting.settings import differences
 from storyloom.reporting.summary import headline
-from storyloom.runtime import Run
-from storyloom.runtime.run import run_path
+from storyloom.runs import Run
+from storyloom.runs.run import run_path
 
 FEWEST, MOST = 2, 8
 PAGE = "compare.html"

@@ -178,7 +178,7 @@ def gradients(record: Record) -> Finding | None:
 
 def repeats(record: Record) -> Finding | None:
     """How often the text was read."""
-    times, is_stream = record.times_read, record.config.data.rows == "stream"
+    times, is_stream = record.times_read, record.config.data.rows == "packed"
     if times is None:
         return None
     if not is_stream:  # rows that cut stories, or overlap: some of the text was read more often than the rest
@@ -205,7 +205,7 @@ def speed(record: Record) -> Finding | None:
     gflops = record.starts[-1]["flops_per_token"] * middle / 1e9
     shown = f"{gflops:.3g}" if gflops < 100 else f"{gflops:,.0f}"
     text = f"It learnt from {middle:,.0f} tokens/s in the middle ({shown} GFLOP/s)"
-    if record.config.data.rows != "stream":  # their updates hold more and fewer tokens
+    if record.config.data.rows != "packed":  # their updates hold more and fewer tokens
         return Finding("the speed", f"{text}.")
     if slow < middle / 2:
         return Finding("the speed", f"{text}, but from less than {slow:,.0f} in its slowest twentieth.", "watch")

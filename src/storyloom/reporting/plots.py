@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from storyloom.files import write_bytes
 from storyloom.reporting.charts import TOKENS, LossColours, draw_losses, loss_span, plain_style, plain_ticks, style
 from storyloom.reporting.record import Record
-from storyloom.runtime import Run
+from storyloom.runs import Run
 
 BLUE, ORANGE, GREY = "#2a6fbb", "#d9730d", "#8a8a8a"
 MOST_POINTS = 1000  # of a curve: about as many as the picture has pixels

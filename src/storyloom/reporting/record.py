@@ -18,9 +18,9 @@ from storyloom.errors import RunError, StoryloomError
 from storyloom.evaluation import why_not_comparable
 from storyloom.files import printable
 from storyloom.reporting.curves import smooth, window_of
-from storyloom.runtime import Run
-from storyloom.runtime.run import CHECKPOINTS
-from storyloom.training.metrics import read_rows
+from storyloom.runs import Run
+from storyloom.runs.rows import read_rows
+from storyloom.runs.run import CHECKPOINTS
 
 Row = dict[str, Any]
 STORYBOOK, TINYSTORIES, OWN = Storybook.name, "tinystories", "own"
@@ -143,7 +143,7 @@ class Record:
         """How often each token of its text was trained on, on average; None where that is not known any more."""
         if self.data is not None:
             return self.last["tokens"] / self.data.manifest["train"]["tokens"]
-        return self.last["epoch"] if self.config.data.rows == "stream" else None
+        return self.last["epoch"] if self.config.data.rows == "packed" else None
 
     @property
     def has_repeated(self) -> bool:

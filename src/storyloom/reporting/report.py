@@ -12,7 +12,7 @@ from storyloom.reporting.record import STORYBOOK, TINYSTORIES, Measured, Record
 from storyloom.reporting.references import TINYSTORIES_LOSSES
 from storyloom.reporting.settings import commands, settings_of
 from storyloom.reporting.summary import headline
-from storyloom.runtime import Run
+from storyloom.runs import Run
 
 REPORT = "report.html"
 

@@ -1,8 +1,6 @@
-"""Where a model runs and how it is kept: device, precision, threads; checkpoints; run folders."""
+"""The machine alone: device, precision, threads, compiler. Knows no model and no file of ours."""
 
-from storyloom.runtime.checkpoint import load_checkpoint, save_checkpoint
 from storyloom.runtime.device import Runtime, choose_runtime
 from storyloom.runtime.machine import Machine, info
-from storyloom.runtime.run import Run
 
-__all__ = ["Machine", "Run", "Runtime", "choose_runtime", "info", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Machine", "Runtime", "choose_runtime", "info"]

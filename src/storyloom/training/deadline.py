@@ -14,7 +14,7 @@ from statistics import fmean, median
 from typing import Any, Protocol
 
 from storyloom.config import TrainConfig
-from storyloom.training.metrics import MetricsLog
+from storyloom.runs.rows import MetricsLog
 from storyloom.training.trainer import Trainer
 
 EVENTS: tuple[str, ...] = ("eval", "sample", "checkpoint")

@@ -12,12 +12,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from storyloom.errors import CheckpointError, TrainingDiverged
-from storyloom.runtime import Run, load_checkpoint, save_checkpoint
-from storyloom.runtime.checkpoint import Checkpoint
-from storyloom.runtime.run import model_weights
+from storyloom.runs import Run, load_checkpoint, save_checkpoint
+from storyloom.runs.checkpoint import Checkpoint
+from storyloom.runs.rows import MetricsLog
+from storyloom.runs.run import model_weights
 from storyloom.training.deadline import Director
 from storyloom.training.interrupt import StopRequest
-from storyloom.training.metrics import MetricsLog
 from storyloom.training.trainer import Trainer, Update
 
 

@@ -13,8 +13,8 @@ from storyloom.data import Data
 from storyloom.data.sources import is_source, text_of
 from storyloom.errors import ConfigError, RunError
 from storyloom.files import MANIFEST, printable
-from storyloom.runtime import Run, load_checkpoint
-from storyloom.training.metrics import METRICS, latest_row, verify_logs
+from storyloom.runs import Run, load_checkpoint
+from storyloom.runs.rows import METRICS, latest_row, verify_logs
 
 DEFAULT_PRESET = "laptop"
 LIMITS = ("max_steps", "max_epochs", "max_tokens")

@@ -21,7 +21,7 @@ def cosine(x: float, decay_fraction: float) -> float:
     return (1.0 + math.cos(math.pi * x)) / 2
 
 
-def trapezoid(x: float, decay_fraction: float) -> float:
+def wsd(x: float, decay_fraction: float) -> float:
     """Stays at the peak, then falls in a straight line at the end (Hägele et al., 2024, arXiv 2405.18392)."""
     return min(1.0, (1.0 - x) / decay_fraction)
 
@@ -31,7 +31,7 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {
     "constant": constant,
     "linear": linear,
     "cosine": cosine,
-    "trapezoid": trapezoid,
+    "wsd": wsd,
 }
 
 

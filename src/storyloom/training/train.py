@@ -19,14 +19,15 @@ from storyloom.data.sources import text_of
 from storyloom.errors import RunError
 from storyloom.evaluation import evaluate
 from storyloom.files import is_vacant, recover_folder, remove_leftovers, settled_folder, sha256_of, write_text
-from storyloom.runtime import Run, Runtime, choose_runtime, load_checkpoint, save_checkpoint
-from storyloom.runtime.checkpoint import WEIGHTS, Checkpoint
-from storyloom.runtime.run import CHECKPOINTS
+from storyloom.runs import Run, load_checkpoint, save_checkpoint
+from storyloom.runs.checkpoint import WEIGHTS, Checkpoint
+from storyloom.runs.rows import METRICS, Listener, MetricsLog, cut_back, latest_row, read_rows
+from storyloom.runs.run import CHECKPOINTS
+from storyloom.runtime import Runtime, choose_runtime
 from storyloom.signals import exit_on_signals
 from storyloom.training.deadline import AsWritten, ByUpdates, Deadline, Director
 from storyloom.training.folder import BEGUN, OWN_DATA, PLANS, alone_in, begun, clear, is_begun
 from storyloom.training.loop import Loop, RunClock, repair_best
-from storyloom.training.metrics import METRICS, Listener, MetricsLog, cut_back, latest_row, read_rows
 from storyloom.training.process import only_training, process_as_found
 from storyloom.training.progress import LiveLine
 from storyloom.training.request import Request, check_flag

@@ -23,9 +23,10 @@ from storyloom.errors import TrainingDiverged
 from storyloom.evaluation.likelihood import as_dict, count_positions, measure_likelihood
 from storyloom.generation import StoryTeller
 from storyloom.model import GPT, count_flops_per_token, count_parameters
-from storyloom.runtime import Run, Runtime, load_checkpoint
-from storyloom.runtime.checkpoint import Checkpoint
-from storyloom.runtime.run import load_weights, model_weights
+from storyloom.runs import Run, load_checkpoint
+from storyloom.runs.checkpoint import Checkpoint
+from storyloom.runs.run import load_weights, model_weights
+from storyloom.runtime import Runtime
 from storyloom.training.averaging import WeightAverage
 from storyloom.training.optimizer import OPTIMIZERS, optimizer_tensors, restore_optimizer
 from storyloom.training.plan import Plan

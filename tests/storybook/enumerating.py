@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import islice
 from typing import NamedTuple
 
-from storyloom.data.storybook.grammar import (
+from storyloom.storybook.grammar import (
     Choose,
     Decide,
     Draw,

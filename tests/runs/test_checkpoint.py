@@ -9,8 +9,8 @@ import torch
 
 from storyloom.errors import CheckpointError
 from storyloom.files import MANIFEST, sha256_of
-from storyloom.runtime import load_checkpoint, save_checkpoint
-from storyloom.runtime.checkpoint import FILES, Checkpoint
+from storyloom.runs import load_checkpoint, save_checkpoint
+from storyloom.runs.checkpoint import FILES, Checkpoint
 from storyloom.temporary import temporary_path
 
 
@@ -133,5 +133,5 @@ def test_a_checkpoint_replaced_while_it_is_read_is_read_again(tmp_path: Path, mo
     folder = tmp_path / "last"
     save_checkpoint(folder, checkpoint(5))
     answers = iter([tmp_path / "gone", folder])
-    monkeypatch.setattr("storyloom.runtime.checkpoint.settled_folder", lambda _: next(answers))
+    monkeypatch.setattr("storyloom.runs.checkpoint.settled_folder", lambda _: next(answers))
     assert_same(load_checkpoint(folder), checkpoint(5))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from storyloom.data.storybook import FACTS, the_grammar
-from storyloom.data.storybook.checking import survey
-from storyloom.data.storybook.grammar import Entity, Grammar, Slot
-from storyloom.data.storybook.notation import Written, by, read
-from storyloom.data.storybook.openings import AmbiguousError
-from storyloom.data.storybook.parsing import Parser
+from storyloom.storybook import FACTS, the_grammar
+from storyloom.storybook.checking import survey
+from storyloom.storybook.grammar import Entity, Grammar, Slot
+from storyloom.storybook.notation import Written, by, read
+from storyloom.storybook.openings import AmbiguousError
+from storyloom.storybook.parsing import Parser
 
 NAMES = tuple(
     Entity(name, (("name", name), ("his", his))) for name, his in (("Ann", "her"), ("Bob", "his"), ("Cy", "his"))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storyloom.data import storybook
-from storyloom.data.storybook import Departure, Story
+from storyloom import storybook
+from storyloom.storybook import Departure, Story
 
 TOLD = list(storybook.stories(seed=5, count=3001))
 QUOTED = re.compile(r'"[^"\n]*"')

@@ -8,12 +8,12 @@ from fractions import Fraction
 
 import pytest
 
-from storyloom.data.storybook import the_grammar
-from storyloom.data.storybook.grammar import Choose, Entity, Grammar, Scene, Slot, Text
-from storyloom.data.storybook.measuring import collision_entropy
-from storyloom.data.storybook.notation import by, lines, read, weighted
-from storyloom.data.storybook.parsing import LeftError, Parser
-from storyloom.data.storybook.telling import Teller, generator
+from storyloom.storybook import the_grammar
+from storyloom.storybook.grammar import Choose, Entity, Grammar, Scene, Slot, Text
+from storyloom.storybook.measuring import collision_entropy
+from storyloom.storybook.notation import by, lines, read, weighted
+from storyloom.storybook.parsing import LeftError, Parser
+from storyloom.storybook.telling import Teller, generator
 
 from .enumerating import every_story, reduced
 

@@ -9,10 +9,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from storyloom.data import storybook
-from storyloom.data.storybook.measuring import coincidence, collision_entropy, limit_bits_per_byte
+from storyloom import storybook
+from storyloom.storybook.measuring import coincidence, collision_entropy, limit_bits_per_byte
 
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "storybook_calibration.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "storybook_calibration.py"
 
 
 @pytest.fixture(scope="module")

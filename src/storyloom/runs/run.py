@@ -16,10 +16,10 @@ from storyloom.data.tokenization import Tokenizer, load_tokenizer
 from storyloom.errors import CheckpointError, ConfigError, RunError
 from storyloom.files import settled_folder
 from storyloom.model import GPT
-from storyloom.runtime.checkpoint import load_checkpoint
+from storyloom.model.undrawn import Undrawn
+from storyloom.runs.checkpoint import load_checkpoint
 from storyloom.runtime.device import choose_device
 from storyloom.runtime.forking import fork_safe
-from storyloom.runtime.undrawn import Undrawn
 
 CHECKPOINTS = ("best", "last")
 

@@ -10,9 +10,9 @@ from storyloom.data.tokenization import BPETokenizer
 from storyloom.errors import CheckpointError, ConfigError, RunError
 from storyloom.files import write_json
 from storyloom.model import GPT
-from storyloom.runtime import Run, load_checkpoint, save_checkpoint
-from storyloom.runtime.checkpoint import Checkpoint
-from storyloom.runtime.run import load_weights, model_weights
+from storyloom.runs import Run, load_checkpoint, save_checkpoint
+from storyloom.runs.checkpoint import Checkpoint
+from storyloom.runs.run import load_weights, model_weights
 from storyloom.temporary import temporary_path
 
 

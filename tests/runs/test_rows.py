@@ -6,7 +6,7 @@ import math
 import pytest
 
 from storyloom.errors import RunError
-from storyloom.training.metrics import LOGS, MetricsLog, cut_back, latest_row, read_rows
+from storyloom.runs.rows import LOGS, MetricsLog, cut_back, latest_row, read_rows
 
 
 def written(folder, rows):
