@@ -18,6 +18,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "norm_placement": ("pre", "post"),
     "qk_norm": (False, True),
     "n_kv_head": (None, 2),  # of 6: each serves three query heads
+    "head_dim": (None, 14),
     "bias": (False, True),
     "tie_embeddings": (False, True),
     "embedding_scale": (False, True),
@@ -50,7 +51,8 @@ def covering_rows() -> list[dict[str, Any]]:
 def name_of(row: dict[str, Any]) -> str:
     """A row as a test's name: strings as they are, flags only where they are set."""
     parts = [value if isinstance(value, str) else choice if value is True else "" for choice, value in row.items()]
-    return "-".join(part for part in [*parts, "grouped" if row["n_kv_head"] else ""] if part)
+    more = ["grouped" if row["n_kv_head"] else "", "own heads" if row["head_dim"] else ""]
+    return "-".join(part for part in [*parts, *more] if part)
 
 
 ROWS = covering_rows()
@@ -66,6 +68,8 @@ def configs(draw: st.DrawFn) -> ModelConfig:
     assume(width > 5)  # LayerNorm makes -1 and 1 of any two features, whatever the token
     return ModelConfig(
         **chosen,
+        norm_eps=draw(st.sampled_from([None, 1e-3])),
+        rope_theta=draw(st.sampled_from([10_000.0, 31.0])),
         vocab_size=draw(st.integers(11, 97)),
         block_size=draw(st.integers(2, 19)),
         n_layer=draw(st.integers(1, 3)),

@@ -22,11 +22,11 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum()
 
 
-def normalise(x: np.ndarray, kind: str, weights: Weights, name: str) -> np.ndarray:
+def normalize(x: np.ndarray, kind: str, eps: float | None, weights: Weights, name: str) -> np.ndarray:
     if kind == "rmsnorm":
-        return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-6) * weights[f"{name}.weight"]
-    centred = x - x.mean(-1, keepdims=True)
-    scaled = centred / np.sqrt((centred * centred).mean(-1, keepdims=True) + 1e-5)
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + (eps or 1e-6)) * weights[f"{name}.weight"]
+    centered = x - x.mean(-1, keepdims=True)
+    scaled = centered / np.sqrt((centered * centered).mean(-1, keepdims=True) + (eps or 1e-5))
     return scaled * weights[f"{name}.weight"] + weights.get(f"{name}.bias", 0.0)
 
 
@@ -34,12 +34,12 @@ def linear(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
     return x @ weights[f"{name}.weight"].T + weights.get(f"{name}.bias", 0.0)
 
 
-def turn(head: np.ndarray, place: int) -> np.ndarray:
+def rotate(head: np.ndarray, position: int, theta: float) -> np.ndarray:
     """RoPE as a product of complex numbers: the halves are real and imaginary parts."""
     half = len(head) // 2
-    angles = np.array([place / 10_000 ** (2 * i / len(head)) for i in range(half)])
-    turned = (head[:half] + 1j * head[half:]) * np.exp(1j * angles)
-    return np.concatenate([turned.real, turned.imag])
+    angles = np.array([position / theta ** (2 * i / len(head)) for i in range(half)])
+    rotated = (head[:half] + 1j * head[half:]) * np.exp(1j * angles)
+    return np.concatenate([rotated.real, rotated.imag])
 
 
 def attention(x: np.ndarray, config: ModelConfig, weights: Weights, name: str) -> np.ndarray:
@@ -52,9 +52,11 @@ def attention(x: np.ndarray, config: ModelConfig, weights: Weights, name: str) -
         group = n_q + h * n_kv // n_q  # the place of the key head that serves query head h
         q, keys = heads[t, h], heads[:, group]
         if config.qk_norm:
-            q, keys = (normalise(z, "rmsnorm", weights, f"{name}.{n}") for z, n in ((q, "q_norm"), (keys, "k_norm")))
+            named = ((q, "q_norm"), (keys, "k_norm"))
+            q, keys = (normalize(z, "rmsnorm", config.norm_eps, weights, f"{name}.{n}") for z, n in named)
         if config.position == "rope":
-            q, keys = turn(q, t), np.stack([turn(key, s) for s, key in enumerate(keys)])
+            theta = config.rope_theta
+            q, keys = rotate(q, t, theta), np.stack([rotate(key, s, theta) for s, key in enumerate(keys)])
         chances = softmax(np.array([q @ keys[s] / math.sqrt(size) for s in range(t + 1)]))
         out[t, h] = sum(chance * heads[s, group + n_kv] for s, chance in enumerate(chances))
     return linear(out.reshape(length, -1), weights, f"{name}.out")
@@ -80,7 +82,7 @@ def places(config: ModelConfig, length: int, weights: Weights) -> Any:
         return 0.0
     table = np.zeros((length, config.n_embd))
     for place, feature in itertools.product(range(length), range(config.n_embd)):
-        angle = place / 10_000 ** (feature // 2 * 2 / config.n_embd)
+        angle = place / config.rope_theta ** (feature // 2 * 2 / config.n_embd)
         table[place, feature] = math.cos(angle) if feature % 2 else math.sin(angle)
     return table
 
@@ -96,11 +98,14 @@ def reference_logits(model: GPT, ids: list[int]) -> np.ndarray:
         for branch, compute in (("attn", attention), ("mlp", mlp)):
             norm = f"{name}.{branch}_norm"
             if config.norm_placement == "pre":
-                x = x + compute(normalise(x, config.norm, weights, norm), config, weights, f"{name}.{branch}")
+                x = x + compute(
+                    normalize(x, config.norm, config.norm_eps, weights, norm), config, weights, f"{name}.{branch}"
+                )
             else:
-                x = normalise(x + compute(x, config, weights, f"{name}.{branch}"), config.norm, weights, norm)
+                x = x + compute(x, config, weights, f"{name}.{branch}")
+                x = normalize(x, config.norm, config.norm_eps, weights, norm)
     if config.norm_placement == "pre":
-        x = normalise(x, config.norm, weights, "norm")
+        x = normalize(x, config.norm, config.norm_eps, weights, "norm")
     return x @ weights["embedding.weight" if config.tie_embeddings else "head.weight"].T
 
 

@@ -14,9 +14,9 @@ import pytest
 
 from storyloom.config import TrainConfig, load_config
 from storyloom.errors import ConfigError, RunError
-from storyloom.runs import load_checkpoint
+from storyloom.runs import load_checkpoint, rows
 from storyloom.runs.rows import MetricsLog
-from storyloom.training import deadline, metrics, train
+from storyloom.training import deadline, train
 from storyloom.training.deadline import EVENTS, Deadline
 from storyloom.training.plan import Plan
 from storyloom.training.trainer import Trainer
@@ -208,7 +208,7 @@ def test_a_repeated_run_may_be_interrupted_too(tmp_path, timed, computed, metric
 def test_other_plans_would_be_seen(tmp_path, timed, computed, monkeypatch):
     """The comparison above can fail: one plan less is another run."""
     run = timed("A")
-    read = metrics.read_rows
+    read = rows.read_rows
 
     def without_one(path, kind=None):
         rows = read(path, kind)

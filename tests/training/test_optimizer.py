@@ -1,9 +1,12 @@
-"""Which weights decay, one update by hand, and the optimiser's memory out and in."""
+"""Which weights decay, one update by hand, and the optimizer state out and in."""
+
+from pathlib import Path
 
 import pytest
 import torch
 
 from storyloom.config import ModelConfig, TrainConfig
+from storyloom.errors import CheckpointError
 from storyloom.model import GPT
 from storyloom.training.muon import Muon
 from storyloom.training.optimizer import OPTIMIZERS, optimizer_tensors, restore_optimizer
@@ -75,22 +78,22 @@ def test_two_updates_by_hand(name, beta2, decoupled):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_the_memory_is_put_back_to_the_bit(name):
+def test_the_state_is_put_back_to_the_bit(name):
     settings = TrainConfig(learning_rate=0.07)
     model = model_with(qk_norm=True)
     optimizer = OPTIMIZERS[name](model, settings)
     for step in range(3):
         give_gradients(model, seed=step)
         optimizer.step()
-    tensors = {name: tensor.clone() for name, tensor in optimizer_tensors(optimizer).items()}
+    tensors = {name: tensor.clone() for name, tensor in optimizer_tensors(optimizer, model).items()}
     matrices = sum(_is_hidden(name, parameter) for name, parameter in model.named_parameters())
     kept = 3 * len(list(model.parameters()))  # two moments and a count each; Muon has one momentum
     assert len(tensors) == (kept - 2 * matrices if name == "muon" else kept)
     twin = model_with(qk_norm=True)
     twin.load_state_dict(model.state_dict())
     restored = OPTIMIZERS[name](twin, settings)
-    restore_optimizer(restored, tensors)
-    again = optimizer_tensors(restored)
+    restore_optimizer(restored, twin, tensors, Path("R"))
+    again = optimizer_tensors(restored, twin)
     assert again.keys() == tensors.keys()
     assert all(torch.equal(again[name], tensors[name]) and again[name].dtype == tensors[name].dtype for name in tensors)
     for a, b in ((model, optimizer), (twin, restored)):
@@ -103,14 +106,14 @@ def test_the_memory_is_put_back_to_the_bit(name):
 def test_before_the_first_update_there_is_nothing_to_keep(name):
     model = model_with()
     optimizer = OPTIMIZERS[name](model, TrainConfig())
-    assert optimizer_tensors(optimizer) == {}
-    restore_optimizer(optimizer, {})
+    assert optimizer_tensors(optimizer, model) == {}
+    restore_optimizer(optimizer, model, {}, Path("R"))
     give_gradients(model, seed=1)
     optimizer.step()
 
 
 def test_muon_moves_the_blocks_matrices_and_adamw_the_rest():
-    """Two updates with a changed rate, against the library's two optimisers, each on its own share."""
+    """Two updates with a changed rate, against the library's two optimizers, each on its own share."""
     settings = TrainConfig(learning_rate=0.07, weight_decay=0.3)
     model, twin = model_with(qk_norm=True), model_with(qk_norm=True)
     optimizer = OPTIMIZERS["muon"](model, settings)
@@ -128,3 +131,48 @@ def test_muon_moves_the_blocks_matrices_and_adamw_the_rest():
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
     optimizer.zero_grad()
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_state_goes_by_the_parameters_names(name):
+    """Numbers of parameters meant others as soon as a model had one more."""
+    model = model_with(qk_norm=True)
+    optimizer = OPTIMIZERS[name](model, TrainConfig(weight_decay=0.0))
+    give_gradients(model, seed=1)
+    optimizer.step()
+    tensors = optimizer_tensors(optimizer, model)
+    moment, scale = ("momentum_buffer", 0.05) if name == "muon" else ("exp_avg", 0.1)
+    for parameter, kept in (("blocks.1.attn.qkv.weight", moment), ("blocks.0.attn.q_norm.weight", "exp_avg")):
+        gradient = dict(model.named_parameters())[parameter].grad
+        factor = scale if kept == moment else 0.1
+        torch.testing.assert_close(tensors[f"{parameter}.{kept}"], factor * gradient, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_another_state_is_refused(name):
+    model = model_with()
+    optimizer = OPTIMIZERS[name](model, TrainConfig())
+    give_gradients(model, seed=1)
+    optimizer.step()
+    tensors = optimizer_tensors(optimizer, model)
+    first = next(iter(tensors))
+    largest = max(tensors, key=lambda key: tensors[key].numel())
+    for changed, part in (
+        ({key: value for key, value in tensors.items() if key != first}, f"does not fit {first.rsplit('.', 1)[0]}"),
+        ({**tensors, largest: tensors[largest][1:]}, f"does not fit {largest.rsplit('.', 1)[0]}"),
+        ({**tensors, "blocks.7.attn.out.weight.exp_avg": torch.zeros(3)}, "blocks.7.attn.out.weight.exp_avg"),
+    ):
+        with pytest.raises(CheckpointError, match="the optimizer state in R") as caught:
+            restore_optimizer(OPTIMIZERS[name](model, TrainConfig()), model, changed, Path("R"))
+        assert part in str(caught.value)
+
+
+def test_betas_momentum_and_epsilon_are_settings():
+    settings = TrainConfig(beta1=0.7, beta2=0.6, adam_eps=1e-5, muon_momentum=0.5)
+    for name in OPTIMIZERS:
+        for part in OPTIMIZERS[name](model_with(), settings).parts:
+            for group in part.param_groups:
+                if isinstance(part, Muon):
+                    assert group["momentum"] == 0.5
+                else:
+                    assert (group["betas"], group["eps"]) == ((0.7, 0.6), 1e-5)

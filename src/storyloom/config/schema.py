@@ -103,6 +103,8 @@ class ModelConfig(Settings):
     """Number of key and value heads (grouped queries); none means as many as query heads."""
     n_embd: int = Field(default=192, ge=2)
     """Width of the residual stream, C."""
+    head_dim: int | None = Field(default=None, ge=1)
+    """Width of one head, D; none means C / H."""
     n_mlp: int | None = Field(default=None, ge=1)
     """Hidden width of the MLP; none means 4 C, and for swiglu 8/3 C rounded up to a multiple of 32 (equal work)."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -111,8 +113,12 @@ class ModelConfig(Settings):
     """Whether linear layers and LayerNorm carry biases; swiglu never does."""
     position: Literal["learned", "sinusoidal", "rope"] = "rope"
     """How the order of tokens enters: a learned or fixed vector added, or rotated queries and keys."""
+    rope_theta: float = Field(default=10_000.0, gt=1)
+    """Base of the angles of `rope` and `sinusoidal`: the slowest features turn once in about 2 pi theta tokens."""
     norm: Literal["layernorm", "rmsnorm"] = "rmsnorm"
-    """The normalisation."""
+    """The normalization."""
+    norm_eps: float | None = Field(default=None, gt=0, lt=1)
+    """Added to the variance, so that nothing is divided by 0; none means 1e-5 for layernorm and 1e-6 for rmsnorm."""
     norm_placement: Literal["pre", "post"] = "pre"
     """Before each branch (GPT-2), or after each residual sum (the first Transformer)."""
     mlp: Literal["relu", "gelu", "relu2", "swiglu"] = "swiglu"
@@ -130,8 +136,8 @@ class ModelConfig(Settings):
 
     @property
     def head_size(self) -> int:
-        """Width of one head, C / H."""
-        return self.n_embd // self.n_head
+        """Width of one head, D, with the default filled in."""
+        return self.head_dim or self.n_embd // self.n_head
 
     @property
     def kv_heads(self) -> int:
@@ -147,9 +153,9 @@ class ModelConfig(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.n_embd % self.n_head:
+        if self.head_dim is None and self.n_embd % self.n_head:
             raise ValueError(
-                f"n_embd = {self.n_embd} is not divisible by n_head = {self.n_head}: choose a width that is a multiple"
+                f"n_embd = {self.n_embd} is not divisible by n_head = {self.n_head}: choose a multiple, or set head_dim"
             )
         if self.n_head % self.kv_heads:
             raise ValueError(
@@ -158,7 +164,7 @@ class ModelConfig(Settings):
             )
         if self.position == "rope" and self.head_size % 2:
             raise ValueError(
-                f"position = rope rotates halves, but n_embd / n_head = {self.head_size} is odd: choose an even head"
+                f"position = rope rotates halves, but head_dim = {self.head_size} is odd: choose an even head"
             )
         if self.position == "sinusoidal" and self.n_embd % 2:
             raise ValueError(f"position = sinusoidal pairs sines with cosines, but n_embd = {self.n_embd} is odd")
@@ -193,7 +199,16 @@ class TrainConfig(Settings):
     decay_fraction: float = Field(default=0.5, gt=0, le=1)
     """Share of the updates after the warm-up over which `wsd` falls linearly to `min_lr` at the end."""
     optimizer: Literal["adam", "adamw", "muon"] = "adamw"
-    """The optimiser; `muon` moves the blocks' matrices by Muon and all else by AdamW, at one learning rate."""
+    """The optimizer; `muon` moves the blocks' matrices by Muon and all else by AdamW, at one learning rate."""
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    """How much of Adam's mean of the gradients stays at each update."""
+    beta2: float | None = Field(default=None, ge=0, lt=1)
+    """The same of its mean of their squares; none means 0.999 for `adam`, and 0.95 for `adamw` and with `muon`: small
+    models move fast early on (as GPT-3 chose)."""
+    adam_eps: float = Field(default=1e-8, gt=0)
+    """Added to the root of that mean, so that nothing is divided by 0."""
+    muon_momentum: float = Field(default=0.95, ge=0, lt=1)
+    """How much of Muon's momentum stays at each update."""
     weight_decay: float = Field(default=0.1, ge=0)
     """Weight decay of the blocks' matrices, decoupled but for `adam`; embeddings, head, gains and biases have none."""
     grad_clip: float | None = Field(default=1.0, gt=0)

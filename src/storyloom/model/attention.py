@@ -1,7 +1,7 @@
 """Causal self-attention, with PyTorch's fused kernel or written out. Vaswani et al., 2017 (arXiv 1706.03762).
 
 Legend: B batch, T new tokens, S tokens attended to (S >= T; the last T of them are the new ones), C width, H query
-heads, G key and value heads, D = C/H head size.
+heads, G key and value heads, D head size.
 """
 
 import math
@@ -84,9 +84,9 @@ class CausalSelfAttention(nn.Module):
         self.attend = ATTENTIONS[config.attention]
         self.rotate = position.rotate  # the method alone: the model owns the module, not each of its blocks
         self.qkv = nn.Linear(config.n_embd, sum(self.heads) * config.head_size, bias=config.bias)
-        self.out = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
-        self.q_norm = RMSNorm(config.head_size) if config.qk_norm else nn.Identity()
-        self.k_norm = RMSNorm(config.head_size) if config.qk_norm else nn.Identity()
+        self.out = nn.Linear(config.n_head * config.head_size, config.n_embd, bias=config.bias)
+        self.q_norm = RMSNorm(config.head_size, eps=config.norm_eps) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(config.head_size, eps=config.norm_eps) if config.qk_norm else nn.Identity()
 
     def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
         """(B, T, C) to (B, T, C); with a cache the T tokens follow those it holds."""
@@ -94,7 +94,7 @@ class CausalSelfAttention(nn.Module):
         if cache:
             k, v = cache.store(self.layer, k, v)  # (B, G, S, D)
         y = self.attend(q, self._share(k), self._share(v), self.dropout if self.training else 0.0)
-        return self.out(y.transpose(1, 2).flatten(2))  # heads side by side again: (B, T, C)
+        return self.out(y.transpose(1, 2).flatten(2))  # heads side by side: (B, T, H D) to (B, T, C)
 
     def project(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, H, T, D), keys and values (B, G, T, D) of tokens at places `start` and on."""

@@ -23,7 +23,7 @@ def count_parameters(config: ModelConfig) -> int:
 def count_flops_per_token(config: ModelConfig, tokens: int | None = None) -> int:
     """Floating point operations of one training token, forward and backward.
 
-    6 for each parameter of a matrix, the head included, and 6 n_layer C T for causal attention over T tokens, following
+    6 for each parameter of a matrix, the head included, and 6 n_layer H D T for causal attention over T tokens, as in
     Chowdhery et al., "PaLM", 2022 (arXiv 2204.02311, appendix B), with half of the window seen on average.
 
     Args:
@@ -32,15 +32,16 @@ def count_flops_per_token(config: ModelConfig, tokens: int | None = None) -> int
     """
     assert config.vocab_size is not None, "vocab_size comes from the data"
     matrices = _matrices_per_block(config) * config.n_layer + config.vocab_size * config.n_embd
-    return 6 * matrices + 6 * config.n_layer * config.n_embd * (tokens or config.block_size)
+    attended = config.n_head * config.head_size * (tokens or config.block_size)
+    return 6 * matrices + 6 * config.n_layer * attended
 
 
 def _matrices_per_block(config: ModelConfig) -> int:
-    c, kv_width = config.n_embd, config.kv_heads * config.head_size
-    attention = c * (c + 2 * kv_width) + c * c
+    c, width, kv_width = config.n_embd, config.n_head * config.head_size, config.kv_heads * config.head_size
+    attention = c * (width + 2 * kv_width) + width * c
     return attention + c * config.mlp_width * (3 if config.mlp == "swiglu" else 2)
 
 
 def _biases_per_block(config: ModelConfig) -> int:
-    c, kv_width = config.n_embd, config.kv_heads * config.head_size
-    return (c + 2 * kv_width) + c + (0 if config.mlp == "swiglu" else config.mlp_width + c)
+    c, width, kv_width = config.n_embd, config.n_head * config.head_size, config.kv_heads * config.head_size
+    return (width + 2 * kv_width) + c + (0 if config.mlp == "swiglu" else config.mlp_width + c)

@@ -21,9 +21,9 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig, position: Position, layer: int) -> None:
         super().__init__()
-        self.attn_norm = NORMS[config.norm](config.n_embd, config.bias)
+        self.attn_norm = NORMS[config.norm](config.n_embd, config.bias, config.norm_eps)
         self.attn = CausalSelfAttention(config, position, layer)
-        self.mlp_norm = NORMS[config.norm](config.n_embd, config.bias)
+        self.mlp_norm = NORMS[config.norm](config.n_embd, config.bias, config.norm_eps)
         self.mlp = MLPS[config.mlp](config)
         self.drop = Dropout(config.dropout)
 
@@ -87,7 +87,7 @@ class GPT(nn.Module):
             BLOCKS[config.norm_placement](config, self.position, layer) for layer in range(config.n_layer)
         )
         pre_norm = config.norm_placement == "pre"  # the last post-norm block ends with a norm already
-        self.norm = NORMS[config.norm](config.n_embd, config.bias) if pre_norm else nn.Identity()
+        self.norm = NORMS[config.norm](config.n_embd, config.bias, config.norm_eps) if pre_norm else nn.Identity()
         self.head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         self._initialise()
         if config.tie_embeddings:

@@ -1,4 +1,4 @@
-"""The layers around attention: normalisations and MLPs. Legend: B batch, T tokens, C width, M the MLP's width."""
+"""The layers around attention: normalizations and MLPs. Legend: B batch, T tokens, C width, M the MLP's width."""
 
 from collections.abc import Callable
 
@@ -10,34 +10,37 @@ from storyloom.config import ModelConfig
 
 
 class LayerNorm(nn.Module):
-    """Centre and scale the last axis, then apply a gain and perhaps a bias (Ba et al., 2016, arXiv 1607.06450)."""
+    """Center and scale the last axis, then apply a gain and perhaps a bias (Ba et al., 2016, arXiv 1607.06450)."""
 
-    def __init__(self, width: int, bias: bool) -> None:
+    def __init__(self, width: int, bias: bool, eps: float | None = None) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
         self.bias = nn.Parameter(torch.zeros(width)) if bias else None
+        self.eps = 1e-5 if eps is None else eps
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) to (..., C)."""
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, eps=1e-5)
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, eps=self.eps)
 
 
 class RMSNorm(nn.Module):
     """Scale the last axis to a root mean square of 1, then apply a gain (Zhang and Sennrich, 2019, arXiv 1910.07467).
 
-    The epsilon is 1e-6: tied embeddings start near 0.004, whose mean square of 1.6e-5 a larger one would drown.
+    The epsilon is 1e-6 by default: tied embeddings start near 0.004, and a larger one would drown their mean square of
+    1.6e-5.
     """
 
-    def __init__(self, width: int, bias: bool = False) -> None:
+    def __init__(self, width: int, bias: bool = False, eps: float | None = None) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
+        self.eps = 1e-6 if eps is None else eps
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) to (..., C)."""
-        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), eps=1e-6)
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), eps=self.eps)
 
 
-NORMS: dict[str, Callable[[int, bool], nn.Module]] = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}
+NORMS: dict[str, Callable[[int, bool, float | None], nn.Module]] = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}
 
 
 def dropout(x: Tensor, p: float) -> Tensor:

@@ -44,7 +44,7 @@ class Sinusoidal(Position):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        angles = _angles(config.block_size, config.n_embd)  # (block_size, C/2)
+        angles = _angles(config.block_size, config.n_embd, config.rope_theta)  # (block_size, C/2)
         table = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)  # sine and cosine take turns
         self.register_buffer("table", table, persistent=False)
 
@@ -65,7 +65,7 @@ class RoPE(Position):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        angles = _angles(config.block_size, config.head_size)  # (block_size, D/2)
+        angles = _angles(config.block_size, config.head_size, config.rope_theta)  # (block_size, D/2)
         self.register_buffer("cos", angles.cos().repeat(1, 2), persistent=False)  # (block_size, D)
         self.register_buffer("sin", torch.cat([-angles.sin(), angles.sin()], dim=-1), persistent=False)
 
@@ -77,10 +77,10 @@ class RoPE(Position):
         return q * cos + swapped * sin
 
 
-def _angles(places: int, width: int) -> Tensor:
-    """place * 10000^(-2i / width) for i < width / 2, as (places, width / 2)."""
-    frequencies = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000) / width))
-    return torch.outer(torch.arange(places), frequencies)
+def _angles(positions: int, width: int, theta: float) -> Tensor:
+    """position * theta^(-2i / width) for i < width / 2, as (positions, width / 2)."""
+    frequencies = torch.exp(torch.arange(0, width, 2) * (-math.log(theta) / width))
+    return torch.outer(torch.arange(positions), frequencies)
 
 
 POSITIONS: dict[str, Callable[[ModelConfig], Position]] = {

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-MOMENTUM = 0.95
 # Each row is the odd polynomial a x + b x^3 + c x^5 that brings what its forerunners leave of [0.003, 1] nearest to 1,
 # and what lies two hundredths above it: beyond, the polynomials are steep, and bf16's rounding would grow without end.
 POLAR_EXPRESS = (
@@ -49,7 +48,7 @@ def orthogonalize(matrices: Tensor, polynomials: Iterable[tuple[float, float, fl
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised; decoupled weight decay (Jordan et al., 2024).
+    """Nesterov momentum, orthogonalized; decoupled weight decay (Jordan et al., 2024).
 
     An update's root mean square is AdamW's, about 0.2 (Liu et al., 2025, arXiv 2502.16982), so that learning rates
     found for one serve the other. Under autocast the products are taken in its precision.
@@ -58,10 +57,13 @@ class Muon(torch.optim.Optimizer):
         parameters: matrices.
         lr: learning rate.
         weight_decay: share of a weight that an update at lr = 1 takes off.
+        momentum: how much of the momentum stays at each update.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float) -> None:
-        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float, momentum: float = 0.95
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -72,16 +74,16 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     by_shape[parameter.shape].append(parameter)
             for shape, parameters in by_shape.items():
-                updates = orthogonalize(torch.stack([self._nesterov(parameter) for parameter in parameters]))
+                updates = orthogonalize(torch.stack([self._nesterov(p, group["momentum"]) for p in parameters]))
                 scale = group["lr"] * 0.2 * max(shape) ** 0.5
                 for parameter, update in zip(parameters, updates, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update, alpha=scale)
 
-    def _nesterov(self, parameter: nn.Parameter) -> Tensor:
+    def _nesterov(self, parameter: nn.Parameter, decay: float) -> Tensor:
         """The gradient, moved on by its momentum."""
         assert parameter.grad is not None
         state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
-        momentum = state["momentum_buffer"].lerp_(parameter.grad, 1 - MOMENTUM)
-        return parameter.grad.lerp(momentum, MOMENTUM)
+        momentum = state["momentum_buffer"].lerp_(parameter.grad, 1 - decay)
+        return parameter.grad.lerp(momentum, decay)

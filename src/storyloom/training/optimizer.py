@@ -1,119 +1,153 @@
-"""Which parameters are updated how, and an optimiser's state as plain tensors."""
+"""Which parameters are updated how, and the optimizer state as tensors by the parameters' names."""
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from storyloom.config import TrainConfig
+from storyloom.errors import CheckpointError
+from storyloom.model import GPT
 from storyloom.training.muon import Muon
 
-BETAS = (0.9, 0.95)  # a shorter second memory than Adam's 0.999: small models move fast early on (as GPT-3 chose)
+ADAM_BETA2, ADAMW_BETA2 = 0.999, 0.95  # small models move fast early on: a shorter memory (as GPT-3 chose)
 
 
-class Optimizer(Protocol):
-    """What the trainer asks of an optimiser; PyTorch's own answer to it."""
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]: ...  # noqa: D102
-
-    def zero_grad(self, set_to_none: bool = True) -> None: ...  # noqa: D102
-
-    def step(self) -> Any: ...  # noqa: D102
-
-    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...  # noqa: D102
-
-
-def adam(model: nn.Module, settings: TrainConfig) -> Optimizer:
-    """Adam as it was first published (Kingma and Ba, 2014, arXiv 1412.6980), with its own betas of 0.9 and 0.999.
-
-    Weight decay is added to the gradient, and so divided by its size like the rest of it.
-    """
-    return torch.optim.Adam(_groups(model, settings), lr=settings.learning_rate, fused=True)
-
-
-def adamw(model: nn.Module, settings: TrainConfig) -> Optimizer:
-    """AdamW (Loshchilov and Hutter, 2017, arXiv 1711.05101); only the blocks' matrices decay."""
-    return torch.optim.AdamW(_groups(model, settings), lr=settings.learning_rate, betas=BETAS, fused=True)
-
-
-class MuonWithAdamW:
-    """Muon for the blocks' matrices, AdamW for embeddings, head and gains; one memory, one learning rate.
+class Optimizer:
+    """PyTorch's optimizers side by side, each with parameters of its own.
 
     Args:
-        model: whose parameters are updated.
-        settings: `learning_rate` and `weight_decay`.
+        parts: the optimizers.
     """
 
-    def __init__(self, model: nn.Module, settings: TrainConfig) -> None:
-        hidden, others = _split(model)
-        self._muon = Muon(hidden, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        self._adamw = torch.optim.AdamW(others, lr=settings.learning_rate, betas=BETAS, weight_decay=0.0, fused=True)
+    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        self.parts = parts
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """Both optimisers' groups."""
-        return [*self._muon.param_groups, *self._adamw.param_groups]
+        """The groups of all parts."""
+        return [group for part in self.parts for group in part.param_groups]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget all gradients."""
-        self._muon.zero_grad(set_to_none)
-        self._adamw.zero_grad(set_to_none)
+        """Drop all gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none)
 
     def step(self) -> None:
-        """Update all parameters."""
-        self._muon.step()
-        self._adamw.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Both memories under one count of parameters, Muon's first."""
-        muon, adamw = self._muon.state_dict(), self._adamw.state_dict()
-        first = len(muon["param_groups"][0]["params"])
-        return {"state": muon["state"] | {first + index: values for index, values in adamw["state"].items()}}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Put back what `state_dict` gave."""
-        muon, adamw = self._muon.state_dict(), self._adamw.state_dict()
-        first = len(muon["param_groups"][0]["params"])
-        state = state_dict["state"]
-        self._muon.load_state_dict({**muon, "state": {i: v for i, v in state.items() if i < first}})
-        self._adamw.load_state_dict({**adamw, "state": {i - first: v for i, v in state.items() if i >= first}})
+        """Update all parameters that have a gradient."""
+        for part in self.parts:
+            part.step()
 
 
-OPTIMIZERS: dict[str, Callable[[nn.Module, TrainConfig], Optimizer]] = {
-    "adam": adam,
-    "adamw": adamw,
-    "muon": MuonWithAdamW,
+def adam(model: GPT, settings: TrainConfig) -> Optimizer:
+    """Adam as it was first published (Kingma and Ba, 2014, arXiv 1412.6980).
+
+    Weight decay is added to the gradient, and so divided by its size like the rest of it.
+    """
+    options = _adam_options(settings, ADAM_BETA2)
+    return Optimizer(torch.optim.Adam(_decay_groups(model, settings), lr=settings.learning_rate, **options))
+
+
+def adamw(model: GPT, settings: TrainConfig) -> Optimizer:
+    """AdamW (Loshchilov and Hutter, 2017, arXiv 1711.05101); only the blocks' matrices decay."""
+    options = _adam_options(settings, ADAMW_BETA2)
+    return Optimizer(torch.optim.AdamW(_decay_groups(model, settings), lr=settings.learning_rate, **options))
+
+
+def muon(model: GPT, settings: TrainConfig) -> Optimizer:
+    """Muon for the blocks' matrices, AdamW for embeddings, head and gains, at one learning rate."""
+    matrices, others = split_parameters(model)
+    rate, options = settings.learning_rate, _adam_options(settings, ADAMW_BETA2)
+    return Optimizer(
+        Muon(matrices, lr=rate, weight_decay=settings.weight_decay, momentum=settings.muon_momentum),
+        torch.optim.AdamW(others, lr=rate, weight_decay=0.0, **options),
+    )
+
+
+OPTIMIZERS: dict[str, Callable[[GPT, TrainConfig], Optimizer]] = {"adam": adam, "adamw": adamw, "muon": muon}
+
+
+def split_parameters(model: GPT) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The matrices of the blocks' linear layers, and all other parameters, each in the model's order.
+
+    Matrices are weights that multiply: they may decay, and Muon may make their updates orthogonal. Embeddings and the
+    head look single rows up or compare with them; gains and biases are vectors.
+    """
+    layers = [module for module in model.blocks.modules() if isinstance(module, nn.Linear)]
+    is_matrix = {id(layer.weight) for layer in layers}
+    matrices = [parameter for parameter in model.parameters() if id(parameter) in is_matrix]
+    return matrices, [parameter for parameter in model.parameters() if id(parameter) not in is_matrix]
+
+
+def optimizer_tensors(optimizer: Optimizer, model: GPT) -> dict[str, Tensor]:
+    """The optimizer state on the CPU, as `parameter.key` -> tensor, such as `head.weight.exp_avg`.
+
+    It is empty before the first update. What the settings say is not in it.
+    """
+    return {
+        f"{name}.{key}": value.cpu()
+        for part, names in _named_parts(optimizer, model)
+        for name, values in zip(names, _states(part), strict=True)
+        for key, value in values.items()
+    }
+
+
+def restore_optimizer(optimizer: Optimizer, model: GPT, tensors: dict[str, Tensor], source: Path) -> None:
+    """Put back what `optimizer_tensors` took out.
+
+    Args:
+        optimizer, model: new ones of the same settings.
+        tensors: by parameter and key.
+        source: where they were read, for the message.
+
+    Raises:
+        CheckpointError: they are another model's or another optimizer's.
+    """
+    left = dict(tensors)
+    for part, names in _named_parts(optimizer, model):
+        parameters = [parameter for group in part.param_groups for parameter in group["params"]]
+        state = {}
+        for index, (name, parameter) in enumerate(zip(names, parameters, strict=True)):
+            own = {key: left.pop(f"{name}.{key}") for key in STATE_OF[type(part)] if f"{name}.{key}" in left}
+            is_whole = own.keys() == set(STATE_OF[type(part)])
+            if tensors and not (is_whole and all(value.numel() in (1, parameter.numel()) for value in own.values())):
+                raise CheckpointError(f"the optimizer state in {source} does not fit {name}: put the checkpoint back")
+            if own:
+                state[index] = own
+        part.load_state_dict({**part.state_dict(), "state": state})
+    if left:
+        raise CheckpointError(
+            f"the optimizer state in {source} has {next(iter(left))}, which belongs to no parameter of this run: "
+            "put the checkpoint back"
+        )
+
+
+# What each optimizer keeps of a parameter.
+STATE_OF: dict[type[torch.optim.Optimizer], tuple[str, ...]] = {
+    torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"),
+    torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"),
+    Muon: ("momentum_buffer",),
 }
 
 
-def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """The optimiser's memory as `index.name` -> tensor; its settings come from the configuration again."""
-    state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": value.cpu() for index, values in state.items() for name, value in values.items()}
+def _named_parts(optimizer: Optimizer, model: GPT) -> Iterator[tuple[torch.optim.Optimizer, Sequence[str]]]:
+    """Each part, and the names of its parameters in its own order."""
+    name_of = {id(parameter): name for name, parameter in model.named_parameters()}
+    for part in optimizer.parts:
+        yield part, [name_of[id(parameter)] for group in part.param_groups for parameter in group["params"]]
 
 
-def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` took out."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+def _states(part: torch.optim.Optimizer) -> list[dict[str, Tensor]]:
+    return [part.state.get(parameter, {}) for group in part.param_groups for parameter in group["params"]]
 
 
-def _groups(model: nn.Module, settings: TrainConfig) -> list[dict[str, Any]]:
-    decays, others = _split(model)
-    return [{"params": decays, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+def _adam_options(settings: TrainConfig, beta2: float) -> dict[str, Any]:
+    betas = (settings.beta1, beta2 if settings.beta2 is None else settings.beta2)
+    return {"betas": betas, "eps": settings.adam_eps, "fused": True}
 
 
-def _split(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The blocks' matrices, and all other parameters, each in the model's order."""
-    hidden: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        (hidden if parameter.dim() >= 2 and name.startswith("blocks.") else others).append(parameter)
-    return hidden, others
+def _decay_groups(model: GPT, settings: TrainConfig) -> list[dict[str, Any]]:
+    matrices, others = split_parameters(model)
+    return [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -248,7 +248,7 @@ class Trainer:
 
     def checkpoint(self) -> Checkpoint:
         """Everything that the next update depends on."""
-        tensors = {f"optimizer.{name}": value for name, value in optimizer_tensors(self.optimizer).items()}
+        tensors = {f"optimizer.{name}": value for name, value in optimizer_tensors(self.optimizer, self.model).items()}
         tensors["random.cpu"] = torch.get_rng_state()
         kind = self.runtime.device.type
         if kind in GENERATORS:
@@ -280,7 +280,7 @@ class Trainer:
         load_weights(self.kept_model, checkpoint.weights, folder)
         if self.average:
             load_weights(self.model, _part(checkpoint.tensors, "raw."), folder)
-        restore_optimizer(self.optimizer, _part(checkpoint.tensors, "optimizer."))
+        restore_optimizer(self.optimizer, self.model, _part(checkpoint.tensors, "optimizer."), folder)
         torch.set_rng_state(checkpoint.tensors["random.cpu"])
         kind = self.runtime.device.type
         if kind in GENERATORS and f"random.{kind}" in checkpoint.tensors:
