@@ -9,18 +9,17 @@ many minutes, to which loss, by which command.
 import tomllib
 from collections.abc import Iterable
 from importlib import resources
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from storyloom.config.schema import Config, choices_of
+from storyloom.config.formats import FORMAT, NONE, check_content, check_format, content_checksum, settings_of
+from storyloom.config.schema import Config, DataConfig, ModelConfig, Settings, TrainConfig, choices_of
 from storyloom.errors import ConfigError, nearest
 from storyloom.files import write_text
 
-NONE = "none"
-FORMAT = 1  # of what stands in a run's config.toml, and with it of the run
+GROUPS: dict[str, type[Settings]] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
 
 
 def preset_names() -> list[str]:
@@ -75,7 +74,8 @@ def load_config(path: Path) -> tuple[Config, dict[str, Any]]:
     """Read a TOML configuration; returns it with its `[run]` table, where a trained run keeps what it was made from.
 
     Raises:
-        ConfigError: the file is missing, no TOML, has unknown settings, or is a run's of another version's format.
+        ConfigError: the file is missing, no TOML, or has unknown settings; or it is a run's and was changed, or is of
+            a newer format.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte-order mark
@@ -89,40 +89,30 @@ def load_config(path: Path) -> tuple[Config, dict[str, Any]]:
         ) from None
     groups = _parse(text, str(path))
     run = groups.pop("run", None)
-    if not isinstance(run, dict | None):
-        raise ConfigError(f"{path}: run = {run!r} is no table: leave it out, as `storyloom train` alone writes it")
-    return (_config(groups), {}) if run is None else (_config_of_run(path, groups, run), run)
+    if run is None:
+        return _config(groups), {}
+    if not isinstance(run, dict):
+        raise ConfigError(f"{path}: run = {run!r:.60} is no table: leave it out, as only `storyloom train` writes it")
+    return _config_of_run(path, groups, run), run
 
 
 def _config_of_run(path: Path, groups: dict[str, Any], run: dict[str, Any]) -> Config:
-    """The settings of a trained run, which another version of storyloom may have written."""
-    found = run.pop("format", None)
-    ours, theirs = version("storyloom"), run.get("storyloom")
-    if found != FORMAT:
-        raise ConfigError(
-            f"{path} has format {found} (storyloom {theirs}), this storyloom, {ours}, reads format {FORMAT}: take the "
-            "version that made it, or train again"
-        )
-    try:
-        return _config(groups)
-    except ConfigError as error:
-        if theirs in (None, ours):
-            raise
-        raise ConfigError(f"{path} was made by storyloom {theirs}, this is {ours}: {error}") from None
+    """The settings of a trained run, every one of them, as they were written."""
+    written = check_format(run.pop("format", None), str(path))
+    checksum = run.pop("sha256", None)
+    read = {name: settings_of(kind, groups.get(name, {}), written, f"{path}: {name}") for name, kind in GROUPS.items()}
+    check_content({**groups, "run": run}, checksum, str(path))
+    return Config(**{**groups, **read})
 
 
 def save_config(path: Path, config: Config, run: dict[str, Any]) -> None:
-    """Write a fully resolved configuration; what is None by default, and left so, is left out."""
-    defaults = Config().model_dump()
+    """Write a fully resolved configuration, every setting of it, with what the run was made from."""
     groups = {
-        group: {
-            name: NONE if value is None else value
-            for name, value in settings.items()
-            if value is not None or defaults[group][name] is not None
-        }
+        group: {name: NONE if value is None else value for name, value in settings.items()}
         for group, settings in config.model_dump().items()
     }
-    write_text(path, tomli_w.dumps({"run": {"format": FORMAT, **run}, **groups}))
+    checksum = content_checksum({**groups, "run": run})
+    write_text(path, tomli_w.dumps({"run": {"format": FORMAT, "sha256": checksum, **run}, **groups}))
 
 
 def apply_settings(config: Config, settings: Iterable[str]) -> Config:
