@@ -1,0 +1,141 @@
+"""What a reader may do with a damaged folder: refuse it in one line that names the place, or read what it always read."""
+
+import fnmatch
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from storyloom.errors import StoryloomError
+
+from .damages import Damage, Files
+from .scene import LOGS, CommandFailed, Scene, files_of, put
+
+# What is known to fail: folder, file, reader, the beginning of what happens (patterns), and why.
+KNOWN: tuple[tuple[str, str, str, str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A reader that met a damage with a traceback, with another result, or with words that name no place.
+
+    Args:
+        folder: `data`, `finished`, `stopped` or `model`.
+        reader: its name.
+        damage: what was damaged.
+        what: the class of the failure.
+        said: the message, or where the results differ.
+    """
+
+    folder: str
+    reader: str
+    damage: Damage
+    what: str
+    said: str
+
+    @property
+    def kind(self) -> str:
+        return f"{self.reader} of {self.folder}, {self.damage.file} ({self.damage.kind}): {self.what}"
+
+    @property
+    def is_known(self) -> bool:
+        found = (self.folder, self.damage.file, self.reader, self.what)
+        return any(all(map(fnmatch.fnmatchcase, found, known)) for known in KNOWN)
+
+
+def judge(
+    scene: Scene,
+    folder: str,
+    reader: str,
+    read: Callable[[Scene, str], Any],
+    damage: Damage,
+    after: Files,
+    usual: str,
+    tally: Counter[str],
+) -> Failure | None:
+    """Damage a folder, read it, and put it back.
+
+    Args:
+        scene: holds the folder; whole, and whole again in the end.
+        folder: its name.
+        reader: the reader's name.
+        read: the reader.
+        damage: says what is damaged.
+        after: the folder's files once they are.
+        usual: what the reader gives for the whole folder, as `repr` writes it (where nan is nan).
+        tally: counts what the reader did.
+    """
+
+    def failed(what: str, said: str) -> Failure:
+        tally["failures"] += 1
+        return Failure(folder, reader, damage, what, said)
+
+    put(scene.at(folder), after)
+    try:
+        result = read(scene, folder)
+    except (StoryloomError, OSError) as error:
+        if why := bad_words(str(error), scene.at(folder)):
+            return failed(why, f"{type(error).__name__}: {error}")
+        if lost := lost_rows(scene.at(folder), after):
+            return failed("rows lost", lost)
+    except CommandFailed as error:
+        if why := bad_end(error, scene.at(folder)):
+            return failed(why, error.said)
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        return failed(type(error).__name__, f"{error} ({Path(frame.filename).name}:{frame.lineno} {frame.name})")
+    else:
+        if repr(result) == usual:
+            tally[f"equal results, {damage.kind}"] += 1
+        elif is_beyond_marks(scene, folder, after):
+            tally["not vouched for: rows behind the last checkpoint"] += 1
+        else:
+            return failed("another result", first_difference(usual, repr(result)))
+        return None
+    finally:
+        scene.restore()
+    tally[f"refused, {damage.kind}"] += 1
+    return None
+
+
+def bad_words(message: str, folder: Path) -> str | None:
+    """What is wrong with a message; none if it is one line that names something of the folder."""
+    if len(message.splitlines()) != 1:
+        return "a message of several lines"
+    return None if str(folder) in message else "a message that names no file"
+
+
+def bad_end(error: CommandFailed, folder: Path) -> str | None:
+    """What is wrong with how a command ended."""
+    lines = [line for line in error.said.splitlines() if line.startswith("storyloom: ")]
+    if error.status != 2 or "Traceback" in error.said or len(lines) != 1:
+        return f"exit status {error.status} and {len(lines)} lines"
+    return bad_words(lines[0], folder)
+
+
+def lost_rows(folder: Path, after: Files) -> str:
+    """The log that is not as it was found, although the folder was refused."""
+    now = files_of(folder) if folder.is_dir() else {}
+    return ", ".join(log for log in LOGS if now.get(log) != after.get(log))
+
+
+def is_beyond_marks(scene: Scene, folder: str, after: Files) -> bool:
+    """Whether nothing but rows differs that no checkpoint vouches for."""
+    if folder not in ("finished", "stopped"):
+        return False
+    before = scene.files[folder]
+    changed = {name for name in before.keys() | after.keys() if before.get(name, b"-") != after.get(name, b"-")}
+
+    def kept(files: Files, log: str) -> bytes:
+        return (files.get(log) or b"")[: scene.vouched(folder, log)]
+
+    return changed <= {*LOGS} and all(kept(before, log) == kept(after, log) for log in changed)
+
+
+def first_difference(first: str, second: str) -> str:
+    """Some characters around the first that differs."""
+    at = next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second)))
+    start = max(0, at - 40)
+    return f"...{first[start : at + 40]}... became ...{second[start : at + 40]}..."

@@ -1,0 +1,288 @@
+"""The folders that are damaged, and all that reads them."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import storyloom
+from storyloom.cli import main
+from storyloom.data import Data
+
+from .damages import Files
+
+CONFIG = """
+[data]
+tokenizer = "char"
+
+[model]
+n_layer = 1
+n_head = 1
+n_embd = 14
+n_mlp = 17
+block_size = 23
+position = "learned"
+
+[train]
+max_steps = 7
+batch_size = 3
+warmup_steps = 1
+precision = "fp32"
+device = "cpu"
+threads = 1
+compile = false
+eval_interval = 3
+eval_stories = 2
+sample_interval = 5
+checkpoint_interval = 2
+"""
+LOGS = ("metrics.jsonl", "samples.jsonl")
+TIMES = ("seconds", "tokens_per_second", "minutes", "elapsed")  # all of a row that may differ between equal runs
+HAS_MODEL_FOLDERS = find_spec("storyloom.cli.export") is not None
+FOLDERS = ("data", "finished", "stopped", *(("model",) if HAS_MODEL_FOLDERS else ()))
+
+
+class Death(BaseException):
+    """The process ends here."""
+
+
+def files_of(folder: Path) -> Files:
+    """Everything below a folder; empty folders and what stands for a file are None."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() or not any(path.iterdir())
+    }
+
+
+def put(folder: Path, files: Files) -> None:
+    """Make a folder hold these files and nothing else."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            path.mkdir(exist_ok=True)
+        else:
+            path.write_bytes(content)
+
+
+@dataclass
+class Scene:
+    """One data folder, a finished run, one that died midway, another that is never damaged, and a model folder.
+
+    Args:
+        root: holds all of them, under their names.
+    """
+
+    root: Path
+    files: dict[str, Files] = field(default_factory=dict)
+    """What each folder holds while it is whole."""
+
+    def __post_init__(self) -> None:
+        text, config = self.root / "a.txt", self.root / "config.toml"
+        told = (f"Zoë had {n} hats.{' She ran.' * (n % 3)}" for n in range(29))
+        text.write_text("\n<|endoftext|>\n".join(told), encoding="utf-8")
+        config.write_text(CONFIG, encoding="utf-8")
+        storyloom.prepare(text, out=self.at("data"), tokenizer="char", val_fraction=0.2)
+        self.train("finished")
+        self.train("whole", settings=["train.seed=3"])
+        self._die()
+        if HAS_MODEL_FOLDERS:
+            words = ["export", str(self.at("finished")), "--to", "folder", "--out", str(self.at("model"))]
+            try:
+                main(words)
+            except SystemExit as end:
+                assert not end.code, words
+        for name in (*FOLDERS, "whole"):
+            self.files[name] = files_of(self.at(name))
+
+    def at(self, name: str) -> Path:
+        return self.root / name
+
+    def train(self, name: str, **options: Any) -> None:
+        given = {"config": self.root / "config.toml", "progress": False} | options
+        storyloom.train(self.at("data"), out=self.at(name), **given)
+
+    def _die(self) -> None:
+        """Train until behind a checkpoint, so that the log has a row that no checkpoint vouches for."""
+
+        def listen(row: dict[str, Any]) -> None:
+            if row["kind"] == "train" and row["step"] == 5:
+                raise Death
+
+        try:
+            self.train("stopped", progress=listen)
+        except Death:
+            return
+        raise AssertionError("it trained to its end")
+
+    def vouched(self, name: str, log: str) -> int:
+        """How many bytes of a run's log its last checkpoint vouches for."""
+        state = self.files[name]["checkpoints/last/state.json"]
+        assert state is not None
+        return json.loads(state)["logs"][log]["bytes"]
+
+    def restore(self) -> None:
+        """Put every folder back, and remove what readers made."""
+        for name, files in self.files.items():
+            if not self.at(name).is_dir() or files_of(self.at(name)) != files:
+                put(self.at(name), files)
+        shutil.rmtree(self.at("made"), ignore_errors=True)
+
+
+def trained(run: Path) -> dict[str, Any]:
+    """All that a finished training computed: weights by their bits, rows without times."""
+    weights = {
+        name: hashlib.sha256((run / "checkpoints" / name / "model.safetensors").read_bytes()).hexdigest()
+        for name in ("last", "best")
+    }
+    rows = [
+        {name: value for name, value in json.loads(line).items() if name not in TIMES}
+        for log in LOGS
+        for line in (run / log).read_text(encoding="utf-8").split("\n")[:-1]
+    ]
+    return {**weights, "rows": [row for row in rows if row["kind"] not in ("start", "note")]}
+
+
+def opened(scene: Scene, name: str) -> Any:
+    data = Data(scene.at(name))
+    tokens = {split: data.tokens(split) for split in ("train", "val")}
+    read = {split: ids.read(0, len(ids)).tolist() for split, ids in tokens.items()}
+    return read, [(story.text, list(story.ids)) for story in data.val_stories()]
+
+
+def told(scene: Scene, name: str) -> Any:
+    return storyloom.load(scene.at(name)).tell("Zoë", max_new_tokens=11, seed=3)
+
+
+def evaluated(scene: Scene, name: str) -> Any:
+    return storyloom.evaluate(scene.at(name), data=scene.at("data") if name == "model" else None)
+
+
+def evaluated_on(scene: Scene, name: str) -> Any:
+    return storyloom.evaluate(scene.at("whole"), data=scene.at(name))
+
+
+def trained_on(scene: Scene, name: str) -> Any:
+    storyloom.train(scene.at(name), out=scene.at("made"), config=scene.root / "config.toml", progress=False)
+    return trained(scene.at("made"))
+
+
+def resumed(scene: Scene, name: str) -> Any:
+    """All that was computed, and to the byte the rows that were vouched for."""
+    run = "stopped" if name == "data" else name
+    storyloom.train(out=scene.at(run), resume=True, progress=False)
+    kept = [(scene.at(run) / log).read_bytes()[: scene.vouched(run, log)] for log in LOGS]
+    return trained(scene.at(run)), kept
+
+
+def begun(scene: Scene, name: str) -> Any:
+    scene.train("made", init=scene.at(name), config=None, settings=["train.max_steps=2", *SHORT])
+    return trained(scene.at("made"))
+
+
+def repeated(scene: Scene, name: str) -> Any:
+    storyloom.train(out=scene.at("made"), repeat=scene.at(name), progress=False)
+    return trained(scene.at("made"))
+
+
+def reported(scene: Scene, name: str) -> Any:
+    scene.at("made").mkdir()
+    return storyloom.write_report(scene.at(name), out=scene.at("made") / "a.html").read_bytes()
+
+
+def compared(scene: Scene, name: str) -> Any:
+    scene.at("made").mkdir()
+    runs = [scene.at("whole"), scene.at(name)]
+    return storyloom.compare_runs(runs, out=scene.at("made") / "a.html").read_bytes()
+
+
+# The settings of `CONFIG` that a preset has otherwise and that `init` does not take from the run.
+SHORT = (
+    *("train.batch_size=3", "train.warmup_steps=1", "train.precision=fp32", "train.threads=1", "train.device=cpu"),
+    *("train.compile=false", "train.eval_stories=2"),
+)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Something that reads a folder.
+
+    Args:
+        read: gives what must be the same after a damage that it does not notice.
+        folders: those it reads.
+        every: it is tried with one in this many damages, as some take longer than others.
+    """
+
+    read: Callable[[Scene, str], Any]
+    folders: tuple[str, ...]
+    every: int = 1
+
+
+RUNS = ("finished", "stopped")
+READERS = {
+    "Data": Reader(opened, ("data",)),
+    "train": Reader(trained_on, ("data",), every=3),
+    "evaluate(data=...)": Reader(evaluated_on, ("data",)),
+    "load(...).tell": Reader(told, (*RUNS, "model")),
+    "evaluate": Reader(evaluated, (*RUNS, "model")),
+    "train(resume=True)": Reader(resumed, ("data", *RUNS)),
+    "train(init=...)": Reader(begun, (*RUNS, "model"), every=3),
+    "train(repeat=...)": Reader(repeated, ("finished",), every=3),
+    "write_report": Reader(reported, RUNS, every=5),
+    "compare_runs": Reader(compared, RUNS, every=7),
+}
+
+
+def said_by(words: Callable[[Scene, str], list[str]], scene: Scene, name: str, capture: Callable[[], str]) -> Any:
+    """What a command prints; raises `CommandFailed` for any exit status but 0."""
+    status: Any = 0
+    try:
+        main(words(scene, name))
+    except SystemExit as end:
+        status = end.code or 0
+    said = capture()
+    if status:
+        raise CommandFailed(status, said)
+    return said
+
+
+class CommandFailed(Exception):
+    """A command's exit status and what it said."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(said)
+        self.status, self.said = status, said
+
+
+COMMANDS: dict[str, tuple[Callable[[Scene, str], list[str]], tuple[str, ...]]] = {
+    "storyloom tell": (
+        lambda scene, name: ["tell", "Zoë", "--model", str(scene.at(name)), "--max-new-tokens", "11", "--seed", "3"],
+        (*RUNS, "model"),
+    ),
+    "storyloom evaluate": (
+        lambda scene, name: ["evaluate", str(scene.at(name)), "--json", "--data", str(scene.at("data"))],
+        (*RUNS, "model"),
+    ),
+    "storyloom evaluate --data": (
+        lambda scene, name: ["evaluate", str(scene.at("whole")), "--json", "--data", str(scene.at(name))],
+        ("data",),
+    ),
+    "storyloom train --resume": (
+        lambda scene, name: ["train", "--out", str(scene.at(name)), "--resume"],
+        RUNS,
+    ),
+    "storyloom report": (
+        lambda scene, name: ["report", str(scene.at(name)), "--out", str(scene.root / "made.html")],
+        RUNS,
+    ),
+}
+
+__all__ = ["COMMANDS", "FOLDERS", "LOGS", "READERS", "CommandFailed", "Death", "Scene", "files_of", "partial", "put"]
