@@ -9,7 +9,7 @@ OLDEST_PYTHON ?= $(firstword $(shell python3.12 -c 'import sys; print(sys.execut
 OLDEST_TORCH := 2.10.0
 OLDEST_TESTS ?= tests/model tests/runtime tests/generation tests/training tests/evaluation
 
-.PHONY: help demo test lint test-slow test-oldest docs notebooks peers calibrate ablate cost systems clean
+.PHONY: help demo test lint test-slow test-oldest docs notebooks peers calibrate ablate cost systems same-bits clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,7 +27,7 @@ lint: $(INSTALLED)  ## format, style, types, import layers
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-test-slow: $(INSTALLED)  ## the tests that take minutes: 300 kills, pairs of writers, full disks, whole notebooks, compiled runs
+test-slow: $(INSTALLED)  ## the tests that take minutes: 300 kills, 5,000 damages, pairs of writers, full disks, whole notebooks, compiled runs
 	$(BIN)/pytest -m slow
 
 test-oldest: $(OLDEST)/.installed  ## the tests that compute, with the oldest PyTorch supported, in an environment of its own
@@ -53,6 +53,9 @@ cost: $(INSTALLED)  ## minutes: speed and memory of training as model, context a
 
 systems: $(INSTALLED)  ## 2 hours: five published systems and ours, ten minutes each, on TEXT=FILE VAL=FILE
 	$(BIN)/python benchmarks/systems.py --text "$(TEXT)" --val "$(VAL)"
+
+same-bits: $(INSTALLED)  ## a minute: whether training still ends with the bits of BEFORE=COMMIT
+	$(BIN)/python benchmarks/same_bits.py --before "$(BEFORE)"
 
 clean:  ## remove the environment and all caches
 	rm -rf $(VENV) $(OLDEST) .pytest_cache .ruff_cache .hypothesis .import_linter_cache storyloom-demo

@@ -1,9 +1,9 @@
-"""Whether training still ends with the bits of an older commit: the same small runs with both source trees, as a table.
+"""Whether training still ends with the bits of an older commit: the same small runs with both source trees.
 
-Run with `python benchmarks/same_bits.py --before COMMIT`. The commit is checked out into a temporary worktree of git. Each
-side prepares the storybook and trains in processes of its own; one run is stopped by SIGTERM and resumed by another
-process. All tensors of the checkpoints `last` and `best` are compared by their bits, and the losses of all rows of the
-metrics by their digits. The exit status is 1 if anything differs.
+Run with `python benchmarks/same_bits.py --before COMMIT`, which prints a table. The commit is checked out into a
+temporary worktree of git. Each side prepares the storybook and trains in processes of its own; one run is stopped by
+SIGTERM and resumed by another process. All tensors of the checkpoints `last` and `best` are compared by their bits, and
+all losses in the metrics by their digits. The exit status is 1 if anything differs.
 """
 
 import argparse
@@ -65,7 +65,7 @@ LOSSES = ("loss", "nats_per_token", "bits_per_byte", "grad_norm", "lr")
 
 
 def worker(folder: Path, part: str) -> None:
-    """In a process with one side's sources: train all but the stopped one, that one until it is stopped, or resume it."""
+    """With one side's sources: train all but the stopped one, or that one until it is stopped, or resume it."""
     import storyloom
 
     if not Path(storyloom.__file__).is_relative_to(os.environ["PYTHONPATH"]):
@@ -91,8 +91,8 @@ def train_in_known_words(data: Path, out: Path, settings: list[str], listen: Any
     import storyloom
     from storyloom.errors import ConfigError
 
-    settings = [*dict(setting.split("=") for setting in settings).items()]  # a later one replaces an earlier one
-    words = [f"{name}={value}" for name, value in settings]
+    chosen = dict(setting.split("=") for setting in settings)  # a later one replaces an earlier one
+    words = [f"{name}={value}" for name, value in chosen.items()]
     try:
         storyloom.train(data, out=out, preset="tiny", settings=words, progress=listen)
     except ConfigError as error:
@@ -150,13 +150,16 @@ def differences(before: Path, after: Path) -> list[str]:
         if unequal:
             name = max(unequal, key=lambda name: unequal[name])
             found.append(f"{checkpoint}: {len(unequal)} of {len(one)} tensors, at most {unequal[name]:.3g} in {name}")
-    one, other = losses_of(before), losses_of(after)
+    return found + differing_losses(losses_of(before), losses_of(after), before)
+
+
+def differing_losses(one: dict[str, float], other: dict[str, float], before: Path) -> list[str]:
     if not any(name.startswith("eval") for name in one):
-        raise SystemExit(f"{before}: no losses of evaluations are in the metrics, or they have other names than {LOSSES}")
-    unequal = [name for name in one.keys() | other.keys() if one.get(name) != other.get(name)]
-    if unequal:
-        found.append(f"{len(unequal)} of {len(one)} figures of the metrics, such as {min(unequal)}")
-    return found
+        raise SystemExit(
+            f"{before}: no losses of evaluations are in the metrics, or they have other names than {LOSSES}"
+        )
+    figures = [name for name in one.keys() | other.keys() if one.get(name) != other.get(name)]
+    return [f"{len(figures)} of {len(one)} figures of the metrics, such as {min(figures)}"] if figures else []
 
 
 def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -79,7 +79,9 @@ def randomize(content: bytes, dice: random.Random) -> bytes:
 
 def retype(content: bytes, dice: random.Random) -> bytes | None:
     """Another type in place of a value of JSON, JSON lines, TOML or a safetensors header."""
-    return _in_structure(content, dice, lambda owner, key: owner.__setitem__(key, _other(owner[key], dice)), replace=True)
+    return _in_structure(
+        content, dice, lambda owner, key: owner.__setitem__(key, _other(owner[key], dice)), replace=True
+    )
 
 
 def drop_key(content: bytes, dice: random.Random) -> bytes | None:

@@ -1,4 +1,4 @@
-"""What a reader may do with a damaged folder: refuse it in one line that names the place, or read what it always read."""
+"""A reader of a damaged folder may refuse it in one line that names the place, or read what it always read."""
 
 import fnmatch
 import traceback
@@ -10,8 +10,9 @@ from typing import Any
 
 from storyloom.errors import StoryloomError
 
+from .commands import CommandFailed
 from .damages import Damage, Files
-from .scene import LOGS, CommandFailed, Scene, files_of, put
+from .scene import LOGS, Scene, files_of, put
 
 # What is known to fail: folder, file, reader, the beginning of what happens (patterns), and why.
 KNOWN: tuple[tuple[str, str, str, str, str], ...] = ()
@@ -68,36 +69,40 @@ def judge(
         tally: counts what the reader did.
     """
 
-    def failed(what: str, said: str) -> Failure:
-        tally["failures"] += 1
-        return Failure(folder, reader, damage, what, said)
-
     put(scene.at(folder), after)
     try:
-        result = read(scene, folder)
-    except (StoryloomError, OSError) as error:
-        if why := bad_words(str(error), scene.at(folder)):
-            return failed(why, f"{type(error).__name__}: {error}")
-        if lost := lost_rows(scene.at(folder), after):
-            return failed("rows lost", lost)
-    except CommandFailed as error:
-        if why := bad_end(error, scene.at(folder)):
-            return failed(why, error.said)
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        return failed(type(error).__name__, f"{error} ({Path(frame.filename).name}:{frame.lineno} {frame.name})")
-    else:
-        if repr(result) == usual:
-            tally[f"equal results, {damage.kind}"] += 1
-        elif is_beyond_marks(scene, folder, after):
-            tally["not vouched for: rows behind the last checkpoint"] += 1
-        else:
-            return failed("another result", first_difference(usual, repr(result)))
-        return None
+        what, said = _met(scene, folder, read, after, usual)
     finally:
         scene.restore()
-    tally[f"refused, {damage.kind}"] += 1
-    return None
+    if said is None:
+        tally[f"{what}, {damage.kind}"] += 1
+        return None
+    tally["failures"] += 1
+    return Failure(folder, reader, damage, what, said)
+
+
+def _met(
+    scene: Scene, folder: str, read: Callable[[Scene, str], Any], after: Files, usual: str
+) -> tuple[str, str | None]:
+    """What a reader did, and for a failure also what it said."""
+    place = scene.at(folder)
+    try:
+        result = repr(read(scene, folder))
+    except (StoryloomError, OSError, CommandFailed) as error:
+        of_command = isinstance(error, CommandFailed)
+        if why := bad_end(error, place) if of_command else bad_words(str(error), place):
+            return why, f"{type(error).__name__}: {error}"
+        lost = lost_rows(place, after)
+        return ("rows lost", lost) if lost else ("refused", None)
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
+        return type(error).__name__, f"{error} ({where})"
+    if result == usual:
+        return "equal results", None
+    if is_beyond_marks(scene, folder, after):
+        return "behind the last checkpoint", None
+    return "another result", first_difference(usual, result)
 
 
 def bad_words(message: str, folder: Path) -> str | None:

@@ -1,15 +1,20 @@
-"""Whatever is cut, flipped, missing or of the wrong type in a folder: one line and the file, or the result as it was."""
+"""Whatever is cut, flipped, missing or of the wrong type: one line that names the file, or the result as it was."""
 
 from collections import Counter
-from itertools import islice
+from collections.abc import Callable
+from functools import partial
+from itertools import cycle, islice
+from typing import Any
 
 import pytest
 
+from .commands import COMMANDS
 from .damages import damages
 from .judging import Failure, judge
-from .scene import COMMANDS, FOLDERS, READERS, Scene, said_by
+from .scene import FOLDERS, READERS, Scene
 
-SAMPLE, MANY, MANY_COMMANDS = 19, 5003, 307
+SAMPLE, SAMPLE_COMMANDS, MANY, MANY_COMMANDS = 23, 5, 5003, 307
+Read = Callable[[Scene, str], Any]
 # Shares of the folders in 5,000 damages.
 SHARES = {"data": 0.2, "finished": 0.3, "stopped": 0.35, "model": 0.15}
 
@@ -18,21 +23,43 @@ def share(count: int, folder: str) -> int:
     return round(count * SHARES[folder] / sum(SHARES[name] for name in FOLDERS)) + 1
 
 
+def usual_result(scene: Scene, folder: str, read: Read) -> str:
+    """What is read from the whole folder, and read again."""
+    results = []
+    for _ in range(2):
+        results.append(repr(read(scene, folder)))
+        scene.restore()
+    assert results[0] == results[1]
+    return results[0]
+
+
 def damage_all(scene: Scene, folder: str, count: int, seed: int, tally: Counter[str]) -> list[Failure]:
     """Damage a folder this often, and have each damage met by every reader whose turn it is."""
     readers = {name: reader for name, reader in READERS.items() if folder in reader.folders}
-    usual = {}
-    for name, reader in readers.items():
-        usual[name] = repr(reader.read(scene, folder))
-        scene.restore()
-        assert repr(reader.read(scene, folder)) == usual[name], f"{name} does not give the same twice"
-        scene.restore()
+    usual = {name: usual_result(scene, folder, reader.read) for name, reader in readers.items()}
     found = []
     for number, (damage, after) in enumerate(islice(damages(scene.files[folder], seed), count)):
         tally[f"damages, {folder}"] += 1
         for name, reader in readers.items():
             if number % reader.every == 0:
+                tally[f"read by {name}"] += 1
                 found.append(judge(scene, folder, name, reader.read, damage, after, usual[name], tally))
+    return [failure for failure in found if failure]
+
+
+def damage_for_commands(
+    scene: Scene, folder: str, count: int, seed: int, tally: Counter[str], capture: pytest.CaptureFixture[str]
+) -> list[Failure]:
+    """Damage a folder this often, and have each damage met by one command, each in its turn."""
+    reads: dict[str, Read] = {
+        name: partial(command.read, capture=capture) for name, command in COMMANDS.items() if folder in command.folders
+    }
+    usual = {name: usual_result(scene, folder, read) for name, read in reads.items()}
+    found = []
+    for name, (damage, after) in zip(cycle(reads), islice(damages(scene.files[folder], seed), count), strict=False):
+        tally[f"damages, {folder}, for commands"] += 1
+        tally[f"read by {name}"] += 1
+        found.append(judge(scene, folder, name, reads[name], damage, after, usual[name], tally))
     return [failure for failure in found if failure]
 
 
@@ -52,5 +79,21 @@ def test_sample(scene, folder, tally, failures):
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_many(scene, folder, tally, failures):
     found = damage_all(scene, folder, share(MANY, folder), 5, tally)
+    failures.extend(found)
+    assert told_of(found) == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_sample_of_commands(scene, folder, tally, failures, capsys):
+    found = damage_for_commands(scene, folder, SAMPLE_COMMANDS, 7, tally, capsys)
+    failures.extend(found)
+    assert told_of(found) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_many_for_commands(scene, folder, tally, failures, capsys):
+    found = damage_for_commands(scene, folder, share(MANY_COMMANDS, folder), 11, tally, capsys)
     failures.extend(found)
     assert told_of(found) == []
