@@ -4,6 +4,7 @@ import math
 import pytest
 
 import storyloom
+from storyloom.config import load_config, save_config
 
 KEYS = [
     "nats_per_token",
@@ -20,10 +21,8 @@ KEYS = [
 
 def test_the_runs_own_data_gone(refused, copied):
     run = copied("R")
-    config = run / "config.toml"
-    text = config.read_text(encoding="utf-8")
-    kept = [line if not line.startswith("data = ") else 'data = "/gone"' for line in text.splitlines()]
-    config.write_text("\n".join(kept), encoding="utf-8")
+    config, origin = load_config(run / "config.toml")
+    save_config(run / "config.toml", config, origin | {"data": "/gone"})
     message = refused("evaluate", run)
     assert "no longer at /gone" in message.replace("\\", "/")
     assert "--data, or stories as --text" in message

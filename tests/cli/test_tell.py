@@ -55,10 +55,22 @@ DAMAGES = {
     "tokenizer cut short": ("tokenizer.json", cut, ["cannot read the tokenizer"]),
     "tokenizer missing": ("tokenizer.json", os.remove, ["no tokenizer at"]),
     "another tokenizer": ("tokenizer.json", None, ["is not the tokenizer this run was trained with", "put it back"]),
-    "another shape": ("config.toml", rewrite("n_embd = 32", "n_embd = 64"), ["do not fit", "config.toml"]),
-    "more layers": ("config.toml", rewrite("n_layer = 2", "n_layer = 3"), ["do not fit", "config.toml"]),
-    "empty configuration": ("config.toml", lambda path: path.write_text(""), ["config.toml is not as", "put it back"]),
-    "no vocabulary": ("config.toml", rewrite("vocab_size = 307\nblock", "block"), ["config.toml is not as"]),
+    "another shape": (
+        "config.toml",
+        rewrite("n_embd = 32", "n_embd = 64"),
+        ["config.toml is not as it was written", "put it back"],
+    ),
+    "more layers": (
+        "config.toml",
+        rewrite("n_layer = 2", "n_layer = 3"),
+        ["config.toml is not as it was written", "put it back"],
+    ),
+    "empty configuration": ("config.toml", lambda path: path.write_text(""), ["config.toml", "put it back"]),
+    "no vocabulary": (
+        "config.toml",
+        rewrite("vocab_size = 307\nblock", "block"),
+        ["config.toml: model lacks vocab_size"],
+    ),
 }
 
 
