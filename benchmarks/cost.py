@@ -31,9 +31,10 @@ from storyloom.benchmarking.measuring import MatrixProduct, median_ratio, take_t
 from storyloom.benchmarking.training import CEILING, WARM_UP
 from storyloom.config import Config, apply_settings, load_preset
 from storyloom.data import Data, prepare
+from storyloom.data.manifest import write_manifest
 from storyloom.data.shards import ShardWriter
 from storyloom.errors import DataError, StoryloomError
-from storyloom.files import MANIFEST, sha256_of, write_json, write_text
+from storyloom.files import sha256_of, write_json, write_text
 from storyloom.model import count_flops_per_token, count_parameters
 from storyloom.runtime import Runtime, choose_runtime
 from storyloom.runtime.device import has_compiler
@@ -250,28 +251,28 @@ def _speed_of(shape: Shape, seconds: list[float], ceiling: list[float], product_
 def measure_memory(plan: Plan, data: Data, times: int, folder: Path) -> dict[str, Any]:
     """Train on a text `times` as large, in a process of its own; memory in bytes, None where there is no `/proc`."""
     corpus = repeat_corpus(data, folder / f"{times}-fold", times)
-    print(f"memory with {corpus.manifest['train']['tokens']:,} tokens of text", file=sys.stderr)
+    print(f"memory with {corpus.manifest.train.tokens:,} tokens of text", file=sys.stderr)
     memory = result_of(begin_in_own_process(train_watched, corpus.path, plan), f"training on {times} times the text")
-    on_disk = sum((corpus.path / name).stat().st_size for name in corpus.manifest["train"]["shards"])
-    return {"tokens": corpus.manifest["train"]["tokens"], "disk": on_disk, "updates": plan.updates, **memory}
+    on_disk = sum((corpus.path / name).stat().st_size for name in corpus.manifest.train.shards)
+    return {"tokens": corpus.manifest.train.tokens, "disk": on_disk, "updates": plan.updates, **memory}
 
 
 def repeat_corpus(data: Data, out: Path, times: int) -> Data:
     """A data folder whose training stories are those of another one, many times over."""
     copytree(data.path, out)
-    tokens, train = data.tokens("train"), data.manifest["train"]
+    tokens, train = data.tokens("train"), data.manifest.train
     stories = tokens.read(1, len(tokens) - 1)  # the writer brings the end-of-text before and behind them
     with ShardWriter(out, "train", data.tokenizer) as shards:
         for _ in range(times):
             shards.add(stories)
-    counts = {name: train[name] * times for name in ("stories", "bytes")}
-    train = {
-        **train,
-        **counts,
-        "tokens": shards.tokens,
-        "shards": {name: sha256_of(out / name) for name in shards.names},
-    }
-    write_json(out / MANIFEST, {**data.manifest, "train": train})
+    larger = replace(
+        train,
+        stories=train.stories * times,
+        bytes=train.bytes * times,
+        tokens=shards.tokens,
+        shards={name: sha256_of(out / name) for name in shards.names},
+    )
+    write_manifest(out, replace(data.manifest, train=larger))
     return Data(out)
 
 

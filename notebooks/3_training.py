@@ -74,8 +74,8 @@ learns from them, and is judged by them.
 data = storyloom.prepare("storybook", out=WORK / "data", preset="tiny", limit_mb=3)
 V = data.tokenizer.vocab_size
 for split in ("train", "val"):
-    part = data.manifest[split]
-    print(f"{split:>5}: {part['stories']:,} stories, {part['bytes']:,} bytes, {part['tokens']:,} tokens")
+    part = data.manifest.side(split)
+    print(f"{split:>5}: {part.stories:,} stories, {part.bytes:,} bytes, {part.tokens:,} tokens")
 print(f"a vocabulary of {V:,} tokens")
 
 # %% [markdown]

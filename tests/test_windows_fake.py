@@ -120,7 +120,7 @@ def test_files_and_folders_are_written(tmp_path):
 def test_data_is_prepared(tmp_path, tokenizer):
     (tmp_path / "D").mkdir()
     data = prepare("storybook", out=tmp_path / "D", tokenizer=tokenizer, limit_mb=0.05, clean=True)
-    assert len(data.val_stories()) == data.manifest["val"]["stories"]
+    assert len(data.val_stories()) == data.manifest.val.stories
     assert {path.name for path in tmp_path.iterdir()} == {"D"}
     assert {path.name for path in data.path.iterdir()} == {
         *("manifest.json", "tokenizer.json", "train-00000.bin", "val-00000.bin", "val.txt")

@@ -101,9 +101,9 @@ def _explain(departure: storybook.Departure) -> str:
 
 
 def _describe(data: Data) -> str:
-    train_split, val = data.manifest["train"], data.manifest["val"]
+    train_split, val = data.manifest.train, data.manifest.val
     return (
-        f"   {train_split['stories']:,} stories to learn from, {val['stories']:,} to be judged by; "
-        f"{train_split['bytes'] / 1e6:.1f} MB as {train_split['tokens'] / 1e6:.1f}M tokens of a vocabulary of "
+        f"   {train_split.stories:,} stories to learn from, {val.stories:,} to be judged by; "
+        f"{train_split.bytes / 1e6:.1f} MB as {train_split.tokens / 1e6:.1f}M tokens of a vocabulary of "
         f"{data.tokenizer.vocab_size:,}"
     )

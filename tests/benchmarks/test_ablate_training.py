@@ -51,7 +51,7 @@ def test_a_slower_arm_is_trained_on_fewer_tokens_measured_and_removed(tmp_path, 
     figures = ablate.run_arm(*sides(), Round(37 * 3 * 20, True, (3,)), 0.61, tmp_path, {"text": "T"})
     assert list(tmp_path.iterdir()) == []
     assert (figures["updates"], figures["tokens"]) == (12, 37 * 3 * 12)
-    assert figures["held_out_stories"] == story_data.manifest["val"]["stories"]
+    assert figures["held_out_stories"] == story_data.manifest.val.stories
     assert (figures["pace"], figures["text"]) == (0.61, "T")
     json.dumps(figures, allow_nan=False)
 

@@ -109,16 +109,16 @@ def test_the_full_plan_keeps_the_tokens_of_an_update():
 
 
 def test_a_larger_text_is_the_same_stories_over_and_over(tmp_path, story_data):
-    train = story_data.manifest["train"]
+    train = story_data.manifest.train
     larger = cost.repeat_corpus(story_data, tmp_path / "D", 3)
     once, thrice = story_data.tokens("train"), larger.tokens("train")
     period = len(once) - 1  # the end-of-text between two is shared
-    assert len(thrice) == larger.manifest["train"]["tokens"] == 1 + 3 * period
+    assert len(thrice) == larger.manifest.train.tokens == 1 + 3 * period
     for start in (0, period, 2 * period):
         assert (thrice.read(start, start + len(once)) == once.read(0, len(once))).all()
-    assert len(thrice.positions_of(larger.tokenizer.eot)) == 1 + larger.manifest["train"]["stories"]
-    assert larger.manifest["train"]["bytes"] == 3 * train["bytes"]
-    assert len(larger.val_stories()) == story_data.manifest["val"]["stories"]
+    assert len(thrice.positions_of(larger.tokenizer.eot)) == 1 + larger.manifest.train.stories
+    assert larger.manifest.train.bytes == 3 * train.bytes
+    assert len(larger.val_stories()) == story_data.manifest.val.stories
 
 
 def test_anonymous_memory_counts_what_is_allocated_and_given_back():

@@ -365,10 +365,10 @@ def test_data_is_prepared_once_and_holds_out_what_it_should(tmp_path, text, vali
     made = (folder / "manifest.json").stat().st_mtime_ns
     assert bench.data_for(CONTESTANTS["gpt-5m"]) == folder
     assert (folder / "manifest.json").stat().st_mtime_ns == made
-    assert Data(folder).manifest["val"]["stories"] == 5
+    assert Data(folder).manifest.val.stories == 5
     own = Data(bench.data_for(CONTESTANTS["char-mini"]))
     assert own.path == bench.data_for(CONTESTANTS["laptop-characters"]) != folder
-    assert own.manifest["val"]["stories"] + own.manifest["train"]["stories"] == 53
+    assert own.manifest.val.stories + own.manifest.train.stories == 53
 
 
 def test_a_missing_vocabulary_is_said_before_anything_is_trained(tmp_path, command, path, text, monkeypatch, capsys):

@@ -56,23 +56,23 @@ def test_its_own_validation_split_is_taken_unless_told_otherwise(layout, tmp_pat
     layout(train=TRAIN, validation=VALIDATION)
     layout("whole", train=TRAIN)
     own = prepare("hub:me/stories", out=tmp_path / "A", vocab_size=257)
-    assert (own.manifest["train"]["stories"], own.manifest["val"]["stories"]) == (len(TRAIN), len(VALIDATION))
-    assert own.manifest["split"] == "validation from the split `validation` of hub:me/stories"
-    assert own.manifest["sources"] == ["hub:me/stories"]
+    assert (own.manifest.train.stories, own.manifest.val.stories) == (len(TRAIN), len(VALIDATION))
+    assert own.manifest.split_by == "validation from the split `validation` of hub:me/stories"
+    assert own.manifest.sources == ["hub:me/stories"]
     by_hash = prepare("hub:me/stories", out=tmp_path / "B", vocab_size=257, val_fraction=0.3)
     whole = prepare("hub:me/whole", out=tmp_path / "C", vocab_size=257, val_fraction=0.3)
     two = prepare("hub:me/whole", "hub:me/stories", out=tmp_path / "D", vocab_size=257)
     for data in (by_hash, whole, two):
-        assert data.manifest["split"] == "by hash of the story"
-    assert by_hash.manifest["train"] == whole.manifest["train"]
-    assert by_hash.manifest["train"]["stories"] + by_hash.manifest["val"]["stories"] == len(TRAIN)
+        assert data.manifest.split_by == "by hash of the story"
+    assert by_hash.manifest.train == whole.manifest.train
+    assert by_hash.manifest.train.stories + by_hash.manifest.val.stories == len(TRAIN)
 
 
 def test_the_limit_holds_for_either_side(layout, tmp_path):
     """A few megabytes of training stories came with the whole validation split, of many more."""
     layout(train=[f"story {n}" for n in range(97)], validation=[f"other {n}" for n in range(89)])
     data = prepare("hub:me/stories", out=tmp_path / "D", vocab_size=257, limit_mb=70e-6)
-    assert (data.manifest["train"]["stories"], data.manifest["val"]["stories"]) == (10, 10)  # of 7 letters, 8 from 10
+    assert (data.manifest.train.stories, data.manifest.val.stories) == (10, 10)  # of 7 letters, 8 from 10
 
 
 def test_as_val_it_means_its_validation_split(layout, tmp_path):

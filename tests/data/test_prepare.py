@@ -14,6 +14,7 @@ import pytest
 
 from storyloom.config import DataConfig, load_preset
 from storyloom.data import Data, parallel, prepare, sources
+from storyloom.data.manifest import read_manifest
 from storyloom.data.sources import STORYBOOK_SEED, read_stories
 from storyloom.data.textfile import join_stories
 from storyloom.data.tokenization import TOKENIZERS, BPETokenizer
@@ -71,20 +72,20 @@ def test_the_figures_of_the_manifest_are_counted_by_hand(tmp_path):
     val = text_file(tmp_path, ["ab", "ce🙂"], "v.txt")  # 2 and 6 bytes; 2 and 3 tokens, 🙂 and e unknown
     data = prepare(train, out=tmp_path / "D", val=val, tokenizer="char")
     shown = data.manifest
-    assert (shown["train"]["stories"], shown["train"]["bytes"], shown["train"]["tokens"]) == (3, 10, 1 + 3 * 4)
-    assert (shown["val"]["stories"], shown["val"]["bytes"], shown["val"]["tokens"]) == (2, 8, 1 + 3 + 4)
-    assert (shown["train"]["stories_with_unknown_characters"], shown["val"]["stories_with_unknown_characters"]) == (
+    assert (shown.train.stories, shown.train.bytes, shown.train.tokens) == (3, 10, 1 + 3 * 4)
+    assert (shown.val.stories, shown.val.bytes, shown.val.tokens) == (2, 8, 1 + 3 + 4)
+    assert (shown.train.stories_with_unknown_characters, shown.val.stories_with_unknown_characters) == (
         0,
         1,
     )
-    assert shown["tokenizer"]["vocab_size"] == 2 + len(set("abcZoé\n"))
-    assert shown["sources"] == ["a.txt"]
-    assert str(val) in shown["split"]
+    assert shown.tokenizer.vocab_size == 2 + len(set("abcZoé\n"))
+    assert shown.sources == ["a.txt"]
+    assert str(val) in shown.split_by
     text = b"ab\n<|endoftext|>\nce\xf0\x9f\x99\x82\n<|endoftext|>\n"
     assert (tmp_path / "D" / "val.txt").read_bytes() == text
-    assert shown["val"]["text_sha256"] == hashlib.sha256(text).hexdigest()
+    assert shown.val.text_sha256 == hashlib.sha256(text).hexdigest()
     shard = (tmp_path / "D" / "train-00000.bin").read_bytes()
-    assert shown["train"]["shards"] == {"train-00000.bin": hashlib.sha256(shard).hexdigest()}
+    assert shown.train.shards == {"train-00000.bin": hashlib.sha256(shard).hexdigest()}
     sorted_characters = "\nZabcoé"  # their ids follow the two special ones
     ids = [[2 + sorted_characters.index(c) for c in story] for story in ("abc", "Zoé", "a\nb")]
     assert np.frombuffer(shard, "<u2").tolist() == [0, *ids[0], 0, *ids[1], 0, *ids[2], 0]
@@ -104,7 +105,7 @@ def test_several_sources_are_joined_in_order(tmp_path):
     v = text_file(tmp_path, ["x"], "v.txt")
     data = prepare(b, a, val=v, out=tmp_path / "D", vocab_size=257)
     assert list(split_stories(data, "train")) == STORIES[11:24] + STORIES[:11]
-    assert data.manifest["sources"] == ["b.txt", "a.txt"]
+    assert data.manifest.sources == ["b.txt", "a.txt"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="file names are text here")
@@ -122,8 +123,8 @@ def test_the_limit_holds_over_all_sources_but_not_over_val(tmp_path):
     v = text_file(tmp_path, ["a", "b" * 101], "v.txt")
     data = prepare(a, b, val=v, out=tmp_path / "D", vocab_size=257, limit_mb=20e-6)
     assert list(split_stories(data, "train")) == stories[:7]  # the seventh crosses 20 bytes
-    assert data.manifest["val"]["stories"] == 2
-    assert (data.manifest["sources"], data.manifest["not_read"]) == (["a.txt", "b.txt"], [])
+    assert data.manifest.val.stories == 2
+    assert (data.manifest.sources, data.manifest.not_read) == (["a.txt", "b.txt"], [])
 
 
 def test_a_data_folder_among_the_sources_is_passed_over(tmp_path):
@@ -141,9 +142,9 @@ def test_the_storybook_is_told_to_the_limit(tmp_path):
     data = prepare("storybook", out=tmp_path / "D", vocab_size=257, limit_mb=0.03)
     told = [*split_stories(data, "train"), *split_stories(data, "val")]
     assert sorted(told) == sorted(tell(STORYBOOK_SEED, index).text for index in range(len(told)))
-    size = data.manifest["train"]["bytes"] + data.manifest["val"]["bytes"]
+    size = data.manifest.train.bytes + data.manifest.val.bytes
     assert 30_000 <= size < 33_000
-    assert data.manifest["storybook"] == module.storybook.VERSION
+    assert data.manifest.storybook == module.storybook.VERSION
 
 
 def test_the_grammars_version_is_kept_where_the_storybook_tells(tmp_path):
@@ -151,17 +152,17 @@ def test_the_grammars_version_is_kept_where_the_storybook_tells(tmp_path):
     (tmp_path / "storybook").mkdir()
     text_file(tmp_path / "storybook", STORIES[:83])
     named = prepare(tmp_path / "storybook", out=tmp_path / "D", vocab_size=257)
-    assert (named.manifest["sources"], "storybook" in named.manifest) == (["storybook"], False)
+    assert (named.manifest.sources, named.manifest.storybook) == (["storybook"], None)
     data = prepare(tmp_path / "storybook", val="storybook", out=tmp_path / "E", vocab_size=257, limit_mb=0.01)
-    assert data.manifest["storybook"] == module.storybook.VERSION
+    assert data.manifest.storybook == module.storybook.VERSION
 
 
 def test_a_preset_is_used_and_overridden(tmp_path):
     v = text_file(tmp_path, ["x"], "v.txt")
     data = prepare(text_file(tmp_path, STORIES), val=v, out=tmp_path / "D", preset="tiny")
-    assert data.manifest["settings"]["vocab_size"] == load_preset("tiny").data.vocab_size
+    assert data.manifest.settings["vocab_size"] == load_preset("tiny").data.vocab_size
     data = prepare(text_file(tmp_path, STORIES), val=v, out=tmp_path / "E", preset="tiny", vocab_size=263)
-    assert data.tokenizer.vocab_size == data.manifest["settings"]["vocab_size"] == 263
+    assert data.tokenizer.vocab_size == data.manifest.settings["vocab_size"] == 263
 
 
 def test_every_setting_but_the_rows_is_kept(tmp_path):
@@ -176,7 +177,7 @@ def test_every_setting_but_the_rows_is_kept(tmp_path):
         "val_fraction": 0.3,
     }
     data = prepare(text_file(tmp_path, STORIES), out=tmp_path / "D", preset=DataConfig(**given, rows="padded"))
-    assert data.manifest["settings"] == given
+    assert data.manifest.settings == given
     assert given.keys() | {"rows"} == DataConfig.model_fields.keys()
 
 
@@ -184,7 +185,7 @@ def test_a_tokenizer_file_is_taken_as_it_is(tmp_path):
     tokenizer = BPETokenizer.train(STORIES[:7], 271)
     tokenizer.save(tmp_path / "t.json")
     data = prepare(text_file(tmp_path, STORIES), out=tmp_path / "D", tokenizer=str(tmp_path / "t.json"))
-    assert data.tokenizer.fingerprint == tokenizer.fingerprint == data.manifest["tokenizer"]["fingerprint"]
+    assert data.tokenizer.fingerprint == tokenizer.fingerprint == data.manifest.tokenizer.fingerprint
     assert list(split_stories(data, "val")) == [story.text for story in data.val_stories()]
 
 
@@ -195,7 +196,7 @@ def test_more_stories_than_are_encoded_at_once(tmp_path, monkeypatch, options):
     monkeypatch.setattr(parallel, "STORIES_AT_ONCE", 7)
     prepare(text, val=val, out=tmp_path / "E", **options)
     assert tree(tmp_path / "D") == tree(tmp_path / "E")
-    assert data.manifest["val"]["stories_with_unknown_characters"] == (23 if "tokenizer" in options else 0)
+    assert data.manifest.val.stories_with_unknown_characters == (23 if "tokenizer" in options else 0)
 
 
 def test_a_folder_that_is_there_is_refused_and_untouched(tmp_path):
@@ -245,7 +246,7 @@ def test_a_story_with_one_huge_word_is_prepared(tmp_path):
     huge = "ab" * 200_000
     data = prepare(text_file(tmp_path, [*STORIES, huge]), val=text_file(tmp_path, ["x"], "v.txt"), out=tmp_path / "D")
     assert list(split_stories(data, "train")) == [*STORIES, huge]
-    assert data.manifest["corpus"]["long_words_cut"] == 1
+    assert data.manifest.corpus["long_words_cut"] == 1
 
 
 def test_no_source_is_refused(tmp_path):
@@ -281,7 +282,7 @@ def test_text_that_is_not_utf8_late_in_the_file_leaves_nothing(tmp_path):
 
 def test_the_manifest_is_plain_json(tmp_path):
     data = prepare(text_file(tmp_path, STORIES), out=tmp_path / "D", vocab_size=263)
-    assert json.loads((tmp_path / "D" / "manifest.json").read_bytes()) == data.manifest
+    assert read_manifest(tmp_path / "D") == data.manifest
 
 
 @pytest.fixture
@@ -309,7 +310,7 @@ def test_every_kind_of_source_and_any_number_of_workers_give_the_same_bytes(writ
 def test_the_storybooks_stories_stay_comparable_when_cleaned(tmp_path):
     """They have nothing to clean, so that the exact limit still holds for them."""
     data = prepare("storybook", out=tmp_path / "D", vocab_size=257, clean=True, limit_mb=0.03)
-    assert (data.manifest["corpus"]["repaired"], data.manifest["corpus"]["tidied"]) == (0, 0)
+    assert (data.manifest.corpus["repaired"], data.manifest.corpus["tidied"]) == (0, 0)
 
 
 def test_a_story_on_both_sides_is_kept_out_of_training(tmp_path):
@@ -319,7 +320,7 @@ def test_a_story_on_both_sides_is_kept_out_of_training(tmp_path):
     kept = [story for story in STORIES[:31] if story not in (STORIES[3], STORIES[7])]
     assert list(split_stories(data, "train")) == kept * 2
     assert list(split_stories(data, "val")) == [STORIES[7], "x", STORIES[3]]
-    assert data.manifest["corpus"] == {"read": 65, "on_both_sides": 4, "long_words_cut": 0}
+    assert data.manifest.corpus == {"read": 65, "on_both_sides": 4, "long_words_cut": 0}
     with pytest.raises(
         DataError, match=r"no story in .*v\.txt to train on: .* or validation has all of its stories, too"
     ):
@@ -345,8 +346,8 @@ def test_cleaned_stories_are_what_is_encoded_and_evaluated(tmp_path):
     data = prepare(train, val=val, out=tmp_path / "D", **options)
     assert list(split_stories(data, "train")) == ['"One" bee.', "Two bees."]
     assert [story.text for story in data.val_stories()] == ["Three bees"]
-    assert data.manifest["settings"] | options == data.manifest["settings"]
-    assert data.manifest["corpus"]["validation_altered"] == 2
+    assert data.manifest.settings | options == data.manifest.settings
+    assert data.manifest.corpus["validation_altered"] == 2
 
 
 class Recorded:

@@ -49,7 +49,7 @@ def test_a_tokenizer_may_be_a_path(tmp_path):
     BPETokenizer.train(STORIES[:7], 271).save(tmp_path / "t.json")
     data = prepare(text_file(tmp_path, STORIES), out=tmp_path / "D", tokenizer=tmp_path / "t.json")
     assert data.tokenizer.vocab_size == 271
-    assert data.manifest["settings"]["tokenizer"] == str(tmp_path / "t.json")
+    assert data.manifest.settings["tokenizer"] == str(tmp_path / "t.json")
 
 
 UNGUARDED = """

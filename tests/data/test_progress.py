@@ -100,7 +100,7 @@ def test_stories_are_counted_as_they_pass(clock):
 def test_a_listener_hears_of_every_step(tmp_path, tokenizer):
     told: list[Progress] = []
     made = prepare("storybook", out=tmp_path / "D", tokenizer=tokenizer, limit_mb=0.05, progress=told.append)
-    counts = {split: made.manifest[split]["stories"] for split in ("train", "val")}
+    counts = {split: made.manifest.side(split).stories for split in ("train", "val")}
     last = {each.step: (each.stories, each.of) for each in told}
     assert last.pop("reading the stories") == (sum(counts.values()), None)
     if tokenizer == "bpe":

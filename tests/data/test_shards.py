@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from storyloom.data import Data, prepare, shards
-from storyloom.data.shards import FORMAT, ShardWriter, Tokens, dtype_for
+from storyloom.data.manifest import FORMAT
+from storyloom.data.shards import ShardWriter, Tokens, dtype_for
 from storyloom.data.textfile import join_stories
 from storyloom.data.tokenization import BPETokenizer, CharTokenizer
 from storyloom.errors import DataError, StoryloomError, TokenizerError
@@ -77,7 +79,7 @@ def folder(story_data, tmp_path) -> Path:
 def test_a_data_folder_gives_the_stories_with_their_ids(folder):
     data = Data(folder)
     stories = data.val_stories()
-    assert len(stories) == data.manifest["val"]["stories"] > 1
+    assert len(stories) == data.manifest.val.stories > 1
     assert [story.text for story in data.val_stories(len(stories) + 1)] == [story.text for story in stories]
     for story in stories:
         assert data.tokenizer.encode(story.text) == story.ids.tolist()
@@ -182,7 +184,8 @@ def test_shards_that_do_not_fit_the_text_are_refused(tmp_path):
     (tmp_path / "a.txt").write_text("one\n<|endoftext|>\ntwo")
     (tmp_path / "v.txt").write_text("three")
     data = prepare(tmp_path / "a.txt", val=tmp_path / "v.txt", out=tmp_path / "D", tokenizer="bpe", vocab_size=257)
-    data.manifest["val"]["shards"] = data.manifest["train"]["shards"]
+    val = replace(data.manifest.val, shards=data.manifest.train.shards)
+    data.manifest = replace(data.manifest, val=val)
     with pytest.raises(DataError, match=r"val\.txt has 1 stories, its shards 2"):
         data.val_stories()
 

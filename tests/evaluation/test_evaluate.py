@@ -3,6 +3,7 @@
 import hashlib
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import storyloom
 from storyloom import storybook
 from storyloom.config import Config, ModelConfig, save_config
 from storyloom.data import Data, EncodedStory, prepare
+from storyloom.data.manifest import write_manifest
 from storyloom.data.sources import read_stories
 from storyloom.errors import CheckpointError, ConfigError, DataError, RunError
 from storyloom.evaluation import Likelihood, evaluate
@@ -278,7 +280,6 @@ def test_there_is_no_limit_for_the_stories_of_another_grammar(tmp_path: Path) ->
     data = prepare("storybook", out=tmp_path / "D", tokenizer="char", limit_mb=0.01)
     run = make_run(tmp_path / "R", data)
     figures = evaluate(run)
-    manifest = data.path / "manifest.json"
-    manifest.write_text(manifest.read_text().replace(storybook.VERSION, "1-another"))
+    write_manifest(data.path, replace(data.manifest, storybook="1-another"))
     limit = {"limit_bits_per_byte", "gap_bits_per_byte", "gap_bits_per_byte_stderr"}
     assert figures.keys() - evaluate(run).keys() == limit

@@ -218,7 +218,7 @@ def test_rows_that_cut_or_overlap_are_counted_by_their_tokens(make_record, story
     assert diagnosis.repeats(make_record([2.0] * 7, rows=rows)) is None, "without the data no one can tell"
     settings = ["train.max_steps=97", "train.eval_interval=97", "train.sample_interval=97", f"data.rows={rows}"]
     record = Record(train(story_data, tmp_path / "rows", *settings))
-    times = record.train[-1]["tokens"] / story_data.manifest["train"]["tokens"]
+    times = record.train[-1]["tokens"] / story_data.manifest.train.tokens
     finding = diagnosis.repeats(record)
     assert f"each token of its text {times:.2g} times on average" in finding.text
     assert "twice" not in finding.text

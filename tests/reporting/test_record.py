@@ -1,5 +1,6 @@
 import math
 import os
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -118,16 +119,11 @@ def test_a_folder_of_that_name_is_no_storybook(make_record):
     assert record.text_kind == OWN
 
 
-class InventedData:
-    """What a record reads of a data folder."""
-
-    def __init__(self, **manifest: Any) -> None:
-        self.manifest = manifest
-
-
 def invented_data(sources, split="by hash of the story", altered=0, unknown=0, **manifest) -> Any:
-    counts = {"corpus": {"validation_altered": altered}, "val": {"stories_with_unknown_characters": unknown}}
-    return InventedData(sources=sources, split=split, train={"tokens": 226}, **counts, **manifest)
+    """What a record reads of a data folder."""
+    found = {"corpus": {"validation_altered": altered}, "storybook": None} | manifest
+    val, train = SimpleNamespace(stories_with_unknown_characters=unknown), SimpleNamespace(tokens=226)
+    return SimpleNamespace(manifest=SimpleNamespace(sources=sources, split_by=split, train=train, val=val, **found))
 
 
 def test_whether_a_run_can_be_compared_is_known_before_its_end(make_record):

@@ -59,10 +59,10 @@ def test_key_figures_are_the_runs_own(page, rows):
 def test_the_headline_says_what_was_trained_on_what(page, rows, story_data):
     """By hand from the run: its parameters, the manifest's counts, the tokens that it saw."""
     start, last = rows[0], [row for row in rows if row["kind"] == "train"][-1]
-    train = story_data.manifest["train"]
+    train = story_data.manifest.train
     shown = " ".join(page.text[""].split())
     assert f"A GPT of {start['parameters'] / 1e3:.3g}k parameters, trained on storybook" in shown
-    assert f"({train['stories']:,} stories, {train['bytes'] / 1e3:.1f} kB, {train['tokens'] / 1e3:.3g}k tokens" in shown
+    assert f"({train.stories:,} stories, {train.bytes / 1e3:.1f} kB, {train.tokens / 1e3:.3g}k tokens" in shown
     assert f"It saw {last['tokens'] / 1e3:.3g}k tokens" in shown
     assert "on the CPU with 1 thread" in shown
 

@@ -26,12 +26,12 @@ def test_each_limit_by_hand(limits, make_trainer, short_data):
     assert limits("train.max_tokens=1332") == {"max_tokens": 12}
     assert limits("train.max_tokens=1300") == {"max_tokens": 11}
     assert limits("train.max_tokens=1332", "train.grad_accum_steps=4") == {"max_tokens": 3}
-    stories = short_data.manifest["train"]["stories"]
+    stories = short_data.manifest.train.stories
     padded = ["data.rows=padded", "train.max_epochs=2.5"]
     assert limits(*padded) == {"max_epochs": round(2.5 * stories / 3)}
     assert limits(*padded, "train.grad_accum_steps=5") == {"max_epochs": round(2.5 * stories / 15)}
     rows = make_trainer().batches.rows_per_epoch
-    assert rows == pytest.approx(short_data.manifest["train"]["tokens"] / 37, abs=1.6)
+    assert rows == pytest.approx(short_data.manifest.train.tokens / 37, abs=1.6)
     assert limits("train.max_epochs=3") == {"max_epochs": round(3 * rows / 3)}
     assert limits() == {}
 

@@ -42,7 +42,7 @@ def test_the_run_can_be_moved(tmp_path, tiny_file, text):
 def test_the_settings_of_the_data_are_the_configurations(tmp_path, tiny_file, text):
     settings = ["data.tokenizer=char", "data.val_fraction=0.3", "train.max_steps=1"]
     run = train(text, out=tmp_path / "R", config=tiny_file, settings=settings, progress=False)
-    made = Data(run.data_folder).manifest["settings"]
+    made = Data(run.data_folder).manifest.settings
     assert (made["tokenizer"], made["val_fraction"]) == ("char", 0.3)
 
 

@@ -85,8 +85,8 @@ def test_the_rows_of_a_finished_run(finished, metric_rows, short_data):
     }
     samples = metric_rows(finished.path, name="samples.jsonl")
     assert [(row["kind"], row["step"], type(row["story"])) for row in samples] == [("sample", 7, str)]
-    manifest = short_data.manifest["train"]
-    per_byte = manifest["tokens"] / manifest["bytes"] / math.log(2)
+    manifest = short_data.manifest.train
+    per_byte = manifest.tokens / manifest.bytes / math.log(2)
     for row in updates:
         assert row["bits_per_byte"] == pytest.approx(row["loss"] * per_byte)
     assert [row["learning_rate"] for row in updates[:3]] == pytest.approx([0.0005, 0.001, 0.001])

@@ -54,18 +54,16 @@ def prepare(
         workers=workers,
         progress=True,
     )
-    for line in describe_corpus(data.manifest["corpus"]):
+    for line in describe_corpus(data.manifest.corpus):
         typer.echo(line)
-    if data.manifest["not_read"]:
-        typer.echo(
-            f"note: not read, as --limit-mb was reached before: {', '.join(data.manifest['not_read'])}", err=True
-        )
+    if data.manifest.not_read:
+        typer.echo(f"note: not read, as --limit-mb was reached before: {', '.join(data.manifest.not_read)}", err=True)
     for split, name in (("train", "training"), ("val", "validation")):
-        part = data.manifest[split]
-        typer.echo(f"{name}: {part['stories']:,} stories, {part['bytes']:,} bytes, {part['tokens']:,} tokens")
-        if part["stories_with_unknown_characters"]:
+        part = data.manifest.side(split)
+        typer.echo(f"{name}: {part.stories:,} stories, {part.bytes:,} bytes, {part.tokens:,} tokens")
+        if part.stories_with_unknown_characters:
             typer.echo(
-                f"note: {part['stories_with_unknown_characters']:,} {name} stories have characters that the tokenizer "
+                f"note: {part.stories_with_unknown_characters:,} {name} stories have characters that the tokenizer "
                 "does not know; their bits/byte cannot be compared",
                 err=True,
             )

@@ -62,7 +62,7 @@ def settings_of(kind: type[Settings], values: Any, written: int, place: str) -> 
         raise ConfigError(f"{place} = {values!r:.60} is no table: put the file back")
     read = {name: None if value == NONE else value for name, value in values.items()}
     for name, field in kind.model_fields.items():
-        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        extra: Any = field.json_schema_extra or {}
         if extra.get("since", 1) > written:
             read.setdefault(name, extra["before"])
         elif name not in read:

@@ -18,14 +18,15 @@ from storyloom import storybook
 from storyloom.config import DataConfig, load_preset
 from storyloom.data.corpus import Corpus
 from storyloom.data.hub import HubDataset
+from storyloom.data.manifest import Manifest, SplitManifest, TokenizerManifest, write_manifest
 from storyloom.data.parallel import end_unguarded_worker, in_batches, ordered_map
 from storyloom.data.progress import Listener, LiveLine, Progress, no_listener, watched
-from storyloom.data.shards import FORMAT, Data, ShardWriter, dtype_for
+from storyloom.data.shards import Data, ShardWriter, dtype_for
 from storyloom.data.sources import Source, Storybook, limited, open_source, text_of
 from storyloom.data.textfile import TextFile
 from storyloom.data.tokenization import Tokenizer, load_tokenizer, train_tokenizer
 from storyloom.errors import ConfigError, DataError
-from storyloom.files import MANIFEST, building_folder, is_vacant, printable, sha256_of, write_json
+from storyloom.files import building_folder, is_vacant, printable, sha256_of
 from storyloom.signals import exit_on_signals
 
 TOKENIZER = "tokenizer.json"
@@ -114,7 +115,7 @@ def prepare(
     val_spec = None if val is None else text_of(val, "val", "give a path, or `storybook`")
     stories = _Stories(specs, val_spec, settings, val_fraction)
     with exit_on_signals(), _listening(progress) as listener, _building(folder) as partial:
-        write_json(partial / MANIFEST, _fill(partial, stories, settings, workers, listener))
+        write_manifest(partial, _fill(partial, stories, settings, workers, listener))
     return Data(folder)
 
 
@@ -169,9 +170,7 @@ def _listening(progress: bool | Listener) -> Iterator[Listener]:
         yield no_listener
 
 
-def _fill(
-    folder: Path, stories: "_Stories", settings: DataConfig, workers: int, listener: Listener
-) -> dict[str, object]:
+def _fill(folder: Path, stories: "_Stories", settings: DataConfig, workers: int, listener: Listener) -> Manifest:
     """Write all of a data folder but its manifest, which is returned."""
     corpus = Corpus(folder, settings, workers)
     stories.write_to(corpus, listener)
@@ -185,22 +184,21 @@ def _fill(
     training = TextFile(corpus.path("train"))
     trained = train_tokenizer(settings.tokenizer, training, settings.vocab_size, report)
     trained.save(folder / TOKENIZER)
-    manifest: dict[str, object] = {
-        "format": FORMAT,
-        "sources": [source.name for source in stories.read],
-        "not_read": [source.name for source in stories.not_read],
-        "settings": settings.model_dump(exclude={"rows"}),
-        "split": stories.split_by,
-        "corpus": {**corpus.counts, "long_words_cut": words_cut},
-        "tokenizer": {"fingerprint": trained.fingerprint, "vocab_size": trained.vocab_size},
-    }
-    if stories.have_storybook:
-        manifest["storybook"] = storybook.VERSION
+    sides = {}
     for split, name in (("train", "training"), ("val", "validation")):
         step = Progress(f"encoding the {name} stories", 0, corpus.stories[split])
-        manifest[split] = _encode(folder, split, corpus.path(split), trained, workers, listener, step)
+        sides[split] = _encode(folder, split, corpus.path(split), trained, workers, listener, step)
     corpus.path("train").unlink()
-    return manifest
+    return Manifest(
+        sources=[source.name for source in stories.read],
+        not_read=[source.name for source in stories.not_read],
+        settings=settings.model_dump(exclude={"rows"}),
+        split_by=stories.split_by,
+        corpus={**corpus.counts, "long_words_cut": words_cut},
+        tokenizer=TokenizerManifest(trained.fingerprint, trained.vocab_size),
+        storybook=storybook.VERSION if stories.have_storybook else None,
+        **sides,
+    )
 
 
 class _Stories:
@@ -308,7 +306,7 @@ class _Encoder:
 
 def _encode(
     folder: Path, split: str, text: Path, tokenizer: Tokenizer, workers: int, listener: Listener, step: Progress
-) -> dict[str, object]:
+) -> SplitManifest:
     """Encode the text file of one split into shards; returns its part of the manifest."""
     n_stories = n_bytes = unknown = 0
     encoded = ordered_map(_Encoder(folder / TOKENIZER), in_batches(TextFile(text)), workers)
@@ -320,12 +318,14 @@ def _encode(
             n_bytes += batch.bytes
             unknown += batch.unknown
             listener(replace(step, stories=n_stories))
-    part: dict[str, object] = {"stories": n_stories, "bytes": n_bytes, "tokens": shards.tokens}
-    part["stories_with_unknown_characters"] = unknown
-    if split == "val":
-        part["text_sha256"] = sha256_of(text)
-    part["shards"] = {name: sha256_of(folder / name) for name in shards.names}
-    return part
+    return SplitManifest(
+        stories=n_stories,
+        bytes=n_bytes,
+        tokens=shards.tokens,
+        stories_with_unknown_characters=unknown,
+        shards={name: sha256_of(folder / name) for name in shards.names},
+        text_sha256=sha256_of(text) if split == "val" else None,
+    )
 
 
 def _refuse_contradictions(

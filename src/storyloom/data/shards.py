@@ -6,7 +6,6 @@ A shard is a flat array of little-endian uint16 (uint32 above 65,536 ids). The s
 other are `eot story eot story ... story eot`.
 """
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from storyloom.data.manifest import read_manifest
 from storyloom.data.sources import read_stories, text_of
 from storyloom.data.tokenization import Tokenizer, load_tokenizer
 from storyloom.errors import DataError
 from storyloom.files import MANIFEST, sha256_of
 
-FORMAT = 1
 SHARD_TOKENS = 2**27
 
 
@@ -122,9 +121,9 @@ class Data:
             raise DataError("the data folder's name is empty: name a folder that `storyloom prepare` made")
         self.path = Path(name)
         self._verified: set[str] = set()
-        self.manifest = _read_manifest(self.path)
+        self.manifest = read_manifest(self.path)
         self.tokenizer = load_tokenizer(self.path / "tokenizer.json")
-        if self.tokenizer.fingerprint != self.manifest["tokenizer"]["fingerprint"]:
+        if self.tokenizer.fingerprint != self.manifest.tokenizer.fingerprint:
             raise DataError(f"{self.path}/tokenizer.json is not the one the shards were made with: prepare again")
 
     @cached_property
@@ -134,7 +133,7 @@ class Data:
 
     def tokens(self, split: str) -> Tokens:
         """All ids of a split, memory-mapped, once their checksums are verified."""
-        shards = self.manifest[split]["shards"]
+        shards = self.manifest.side(split).shards
         for name, checksum in shards.items():
             self._verify(name, checksum)
         return Tokens([self.path / name for name in shards], dtype_for(self.tokenizer.vocab_size))
@@ -144,7 +143,7 @@ class Data:
 
         A corpus is seldom shuffled: the first stories of a file may be easier or harder than the rest.
         """
-        self._verify("val.txt", self.manifest["val"]["text_sha256"])
+        self._verify("val.txt", self.manifest.val.text_sha256 or "")
         texts = read_stories(self.path / "val.txt")
         tokens = self.tokens("val")
         ends = tokens.positions_of(self.tokenizer.eot)
@@ -164,18 +163,3 @@ class Data:
         if sha256_of(path) != checksum:
             raise DataError(f"{path} differs from its checksum in {MANIFEST} (cut short or altered): prepare it again")
         self._verified.add(name)
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        found = manifest["format"]
-        if found == FORMAT and not manifest.keys() >= {"settings", "tokenizer", "train", "val"}:
-            raise ValueError
-    except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"{folder} is no data folder (no {MANIFEST}): make one with `storyloom prepare`") from None
-    except (ValueError, KeyError, TypeError):  # no JSON, or JSON of something else
-        raise DataError(f"{folder / MANIFEST} cannot be read as a data manifest: prepare the data again") from None
-    if found != FORMAT:
-        raise DataError(f"{folder} has format {found}, this storyloom reads {FORMAT}: prepare the data again")
-    return manifest

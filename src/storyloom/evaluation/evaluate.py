@@ -108,8 +108,8 @@ def _read_text(run: Run, text: str | os.PathLike[str]) -> _Found:
 
 def _read_data(run: Run, data: str | os.PathLike[str] | Data | None) -> _Found:
     found = _open_data(run, data)
-    altered = found.manifest.get("corpus", {}).get("validation_altered", 0)
-    return found.val_stories(), altered, found.manifest.get("storybook")
+    altered = found.manifest.corpus.get("validation_altered", 0)
+    return found.val_stories(), altered, found.manifest.storybook
 
 
 def _open_data(run: Run, data: str | os.PathLike[str] | Data | None) -> Data:

@@ -24,7 +24,6 @@ from storyloom.runs.run import CHECKPOINTS
 
 Row = dict[str, Any]
 STORYBOOK, TINYSTORIES, OWN = Storybook.name, "tinystories", "own"
-UNKNOWN = "stories_with_unknown_characters"
 VALIDATION_FROM = "validation from "  # before a source's name, where a manifest says how it was split
 
 
@@ -142,7 +141,7 @@ class Record:
     def times_read(self) -> float | None:
         """How often each token of its text was trained on, on average; None where that is not known any more."""
         if self.data is not None:
-            return self.last["tokens"] / self.data.manifest["train"]["tokens"]
+            return self.last["tokens"] / self.data.manifest.train.tokens
         return self.last["epoch"] if self.config.data.rows == "packed" else None
 
     @property
@@ -188,7 +187,7 @@ class Record:
     @property
     def val_source(self) -> str | None:
         """The source of the validation stories, where they have one of their own and the data is still there."""
-        split = self.data.manifest["split"] if self.data else ""
+        split = self.data.manifest.split_by if self.data else ""
         return split.removeprefix(VALIDATION_FROM) if split.startswith(VALIDATION_FROM) else None
 
     @cached_property
@@ -198,12 +197,12 @@ class Record:
             return STORYBOOK
         if self.data is None:
             return self._kind_of(self.run.origin.get("source", ""))
-        names = self.data.manifest["sources"] if self.val_source is None else [self.val_source]
+        names = self.data.manifest.sources if self.val_source is None else [self.val_source]
         kinds = {self._kind_of(name) for name in names}
         return kinds.pop() if len(kinds) == 1 else OWN
 
     def _kind_of(self, source: str) -> str:
-        is_told = self.data is None or STORYBOOK in self.data.manifest  # a folder may have its name, too
+        is_told = self.data is None or self.data.manifest.storybook is not None  # a folder may have its name, too
         if source == STORYBOOK and is_told:
             return STORYBOOK
         return TINYSTORIES if TINYSTORIES in source.lower() else OWN
@@ -215,15 +214,15 @@ class Record:
             return self.final.get("why_not_comparable")
         if self.data is None:
             return "the data is gone, and with it what is known of its text"
-        altered = self.data.manifest["corpus"].get("validation_altered", 0)
-        return why_not_comparable(self.data.manifest["val"][UNKNOWN], altered)
+        altered = self.data.manifest.corpus.get("validation_altered", 0)
+        return why_not_comparable(self.data.manifest.val.stories_with_unknown_characters, altered)
 
     @property
     def text_sha256(self) -> str | None:
         """Of the validation text; None where it was not scored to the end and the data is gone."""
         if self.final is not None:
             return self.final["text_sha256"]
-        return self.data.manifest["val"]["text_sha256"] if self.data else None
+        return self.data.manifest.val.text_sha256 if self.data else None
 
     @property
     def best(self) -> Row | None:

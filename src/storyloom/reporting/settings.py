@@ -114,8 +114,8 @@ def _prepare(record: Record, data: str) -> list[str]:
     if record.data is None:
         return []
     manifest, default = record.data.manifest, DataConfig()
-    made = {**default.model_dump(), **manifest["settings"]}
-    named = (*manifest["sources"], *manifest["not_read"])
+    made = {**default.model_dump(), **manifest.settings}
+    named = (*manifest.sources, *manifest.not_read)
     sources = [path_word(name or ".") for name in named]  # `Path(".")` has no name
     words = ["storyloom", "prepare", *sources, "--out", data]
     words += ["--tokenizer", made["tokenizer"]]

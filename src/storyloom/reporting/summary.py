@@ -23,12 +23,12 @@ def text_of(record: Record) -> str:
     """The training text, with its size where the data is still there."""
     if record.data is None:
         return "a text that is no longer where it was"
-    names = [Path(source).name or "a folder" for source in record.data.manifest["sources"]]
+    names = [Path(source).name or "a folder" for source in record.data.manifest.sources]
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    train = record.data.manifest["train"]
+    train = record.data.manifest.train
     return (
-        f"{', '.join(names[:MOST_NAMES])}{more} ({train['stories']:,} stories, "
-        f"{megabytes(train['bytes'])}, {short(train['tokens'])} tokens of a vocabulary of "
+        f"{', '.join(names[:MOST_NAMES])}{more} ({train.stories:,} stories, "
+        f"{megabytes(train.bytes)}, {short(train.tokens)} tokens of a vocabulary of "
         f"{record.config.model.vocab_size:,})"
     )
 

@@ -103,7 +103,7 @@ def dry_run(
 
 
 def _measured(trainer: Trainer, config: Config, runtime: Runtime, started: float, notes: list[str]) -> DryRun:
-    settings, tokens_to_evaluate = config.train, trainer.data.manifest["val"]["tokens"]
+    settings, tokens_to_evaluate = config.train, trainer.data.manifest.val.tokens
     getting_ready = time.perf_counter() - started
     pace = _seconds_per_update(trainer)
     final = trainer.seconds_to_evaluate(tokens_to_evaluate)

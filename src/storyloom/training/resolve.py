@@ -29,7 +29,7 @@ def resolve(
             f"{data.tokenizer.vocab_size} entries: leave it out, as it comes from the data"
         )
     config = config.with_(
-        data=config.data.with_(**data.manifest["settings"]),
+        data=config.data.with_(**data.manifest.settings),
         model=config.model.with_(vocab_size=data.tokenizer.vocab_size),
     )
     config, runtime = fit_to_machine(config, data, choose_runtime(config.train))
@@ -70,7 +70,7 @@ def _notes_on_length(config: Config, limits: dict[str, int], settings: Sequence[
 
 def check_time(minutes: float, trainer: Trainer, data: Data, started: float) -> None:
     """Refuse a time that is over before the first update."""
-    final = trainer.seconds_to_evaluate(data.manifest["val"]["tokens"])
+    final = trainer.seconds_to_evaluate(data.manifest.val.tokens)
     needed = (time.perf_counter() - started + final) / 60
     if needed >= minutes:
         raise ConfigError(
@@ -81,7 +81,7 @@ def check_time(minutes: float, trainer: Trainer, data: Data, started: float) -> 
 
 def differences(config: Config, data: Data, settings: Sequence[str]) -> list[str]:
     """Where the data was made otherwise than a preset's tokenizer, or any of the user's own settings, ask for."""
-    made = data.manifest["settings"]
+    made = data.manifest.settings
     own = {setting.partition("=")[0].strip().removeprefix("data.") for setting in settings}
     return [
         f"the configuration asks for data.{name} = {asked}, {data.path} was prepared with {made[name]}, which holds"

@@ -269,7 +269,7 @@ def _director(trainer: Trainer, run: Run, data: Data, log: MetricsLog, clock: Ru
     if (run.path / PLANS).is_file():
         written = len(read_rows(run.path / METRICS, "plan"))
         return AsWritten(trainer, read_rows(run.path / PLANS), written, log)
-    tokens = data.manifest["val"]["tokens"]
+    tokens = data.manifest.val.tokens
 
     def final() -> float:
         return 0.0 if trainer.is_done else trainer.seconds_to_evaluate(tokens)

@@ -106,8 +106,8 @@ class Trainer:
             seed=self.settings.seed,
         )
         self.eval_stories = data.val_stories(self.settings.eval_stories)
-        train = data.manifest["train"]
-        self.tokens_per_byte = train["tokens"] / train["bytes"]
+        train = data.manifest.train
+        self.tokens_per_byte = train.tokens / train.bytes
         known = self.settings.max_steps if self.settings.minutes is None else None
         self.plan = Plan.whole(known, self.settings.warmup_steps)
         self.step = 0
