@@ -136,7 +136,7 @@ def _other_tokenizer(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        (_set(format=FORMAT + 1), f"has format {FORMAT + 1}, this storyloom reads {FORMAT}"),
+        (_set(format=FORMAT + 1), f"has format {FORMAT + 1}, this version of storyloom reads {FORMAT}"),
         (_other_tokenizer, "is not the one the shards were made with"),
         (lambda folder: (folder / MANIFEST).unlink(), "is no data folder"),
         (lambda folder: shutil.rmtree(folder), "is no data folder"),

@@ -23,7 +23,7 @@ from storyloom.evaluation.evaluate import compare_with_limit
 from storyloom.model import GPT
 from storyloom.runs import Run, save_checkpoint
 from storyloom.runs.checkpoint import Checkpoint
-from storyloom.runs.run import model_weights
+from storyloom.runs.weights import model_weights
 
 STORIES = [
     "A fox ran up a hill.", "She had a café.\n\nIt was good.", "Once upon a time a bee sang [bold] songs.", "No.",

@@ -12,7 +12,7 @@ from storyloom.files import write_json
 from storyloom.model import GPT
 from storyloom.runs import Run, load_checkpoint, save_checkpoint
 from storyloom.runs.checkpoint import Checkpoint
-from storyloom.runs.run import load_weights, model_weights
+from storyloom.runs.weights import load_weights, model_weights
 from storyloom.temporary import temporary_path
 
 
@@ -104,7 +104,7 @@ def test_another_tokenizer_is_refused(run):
 @pytest.mark.parametrize("changes", [{"n_layer": 2}, {"n_embd": 32}, {"qk_norm": False}])
 def test_another_models_weights_are_refused(run, small_model, changes):
     other = model_for(small_model, **changes)
-    with pytest.raises(CheckpointError, match="do not fit the settings in config") as caught:
+    with pytest.raises(CheckpointError, match="do not fit their settings") as caught:
         load_weights(other, load_checkpoint(run.checkpoint_folder("best")).weights, run.path)
     assert "\n" not in str(caught.value)
 

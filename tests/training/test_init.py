@@ -105,7 +105,7 @@ def test_another_beginning_is_refused_when_resuming(tmp_path, tiny_file, short_d
 
 def test_a_model_of_another_shape_is_refused(tmp_path, tiny_file, short_data, first):
     settings = ["model.n_layer=2"]
-    with pytest.raises(CheckpointError, match="do not fit the settings in config"):
+    with pytest.raises(CheckpointError, match="do not fit their settings"):
         train(short_data, out=tmp_path / "R", config=tiny_file, settings=settings, init=first.path, progress=False)
     assert not (tmp_path / "R").exists()
 

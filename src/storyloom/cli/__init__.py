@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from storyloom.cli import bench, compare, demo, evaluate, info, prepare, presets, report, tell, train
+from storyloom.cli import bench, compare, demo, evaluate, export, info, prepare, presets, report, tell, train
 from storyloom.cli.flags import in_flags
 from storyloom.cli.streams import open_missing_streams, silence, why_lost, why_unwritable, write_utf8
 from storyloom.cli.waiting import calm_waiting_threads
@@ -43,6 +43,7 @@ def build_app() -> typer.Typer:
         prepare.prepare,
         train.train,
         evaluate.evaluate,
+        export.export,
         report.report,
         compare.compare,
         presets.presets,

@@ -3,11 +3,11 @@
 import re
 
 # What a library error may name in backquotes, and the option that gives it.
-FLAGS = {"settings": "--set", "model": "--model"} | {
+FLAGS = {"settings": "--set"} | {
     name: f"--{name.replace('_', '-')}"
     for name in (
-        *("checkpoint", "column", "config", "data", "device", "init", "minutes", "out", "preset", "repeat", "resume"),
-        *("text", "tokenizer", "val", "val_fraction"),
+        *("checkpoint", "column", "config", "data", "device", "dtype", "init", "minutes", "out", "preset", "repeat"),
+        *("resume", "text", "to", "tokenizer", "val", "val_fraction"),
     )
 }
 

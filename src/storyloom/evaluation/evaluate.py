@@ -13,14 +13,15 @@ from storyloom import storybook
 from storyloom.data import Data, EncodedStory
 from storyloom.data.sources import read_stories
 from storyloom.data.textfile import join_stories
-from storyloom.errors import ConfigError, DataError, RunError
+from storyloom.errors import ConfigError, DataError
 from storyloom.evaluation.likelihood import Likelihood, as_dict, measure_likelihood, ratio_stderr
 from storyloom.paths import named_path
-from storyloom.runs import Run
+from storyloom.runs.model_folder import ModelFolder
+from storyloom.runs.opening import Model, open_model
 
 
 def evaluate(
-    run: str | os.PathLike[str] | Run,
+    run: str | os.PathLike[str] | Model,
     *,
     data: str | os.PathLike[str] | Data | None = None,
     text: str | os.PathLike[str] | None = None,
@@ -30,7 +31,7 @@ def evaluate(
     """Measure a trained run on validation stories.
 
     Args:
-        run: the run, or its folder.
+        run: the run, or its folder; or a model folder, which needs `data` or `text`.
         data: a data folder whose validation stories are taken; by default the one the run was trained on.
         text: a file of stories instead, or a folder of such, read as `prepare` reads them.
         checkpoint: `best` or `last`.
@@ -48,13 +49,13 @@ def evaluate(
         RunError: the run is missing, damaged, or not a path. The empty string is not a path.
         ConfigError: `data` and `text` are both named, or there is no such checkpoint or device.
     """
-    opened = run if isinstance(run, Run) else Run(named_path("run", run, RunError))
+    opened = open_model(run)
     if data is not None and text is not None:
         raise ConfigError("`data` and `text` contradict each other: name one of them")
     stories, altered, grammar = _read_text(opened, text) if text is not None else _read_data(opened, data)
     tokenizer = opened.tokenizer
     why = why_not_comparable(sum(bool(tokenizer.unknown_characters(story.text)) for story in stories), altered)
-    likelihood = measure_likelihood(opened.load_model(checkpoint, device), stories, tokenizer.eot)
+    likelihood = measure_likelihood(opened.load_model(checkpoint, device), stories, opened.end, opened.start)
     return {
         **as_dict(likelihood),
         "comparable": why is None,
@@ -100,20 +101,22 @@ def why_not_comparable(unknown: int, altered: int) -> str | None:
 _Found = tuple[Sequence[EncodedStory], int, str | None]
 
 
-def _read_text(run: Run, text: str | os.PathLike[str]) -> _Found:
+def _read_text(run: Model, text: str | os.PathLike[str]) -> _Found:
     texts = read_stories(named_path("text", text, DataError))
     encoded = zip(texts, run.tokenizer.encode_all(texts), strict=True)
     return [EncodedStory(story, np.array(ids, np.int64)) for story, ids in encoded], 0, None
 
 
-def _read_data(run: Run, data: str | os.PathLike[str] | Data | None) -> _Found:
+def _read_data(run: Model, data: str | os.PathLike[str] | Data | None) -> _Found:
     found = _open_data(run, data)
     altered = found.manifest.corpus.get("validation_altered", 0)
     return found.val_stories(), altered, found.manifest.storybook
 
 
-def _open_data(run: Run, data: str | os.PathLike[str] | Data | None) -> Data:
+def _open_data(run: Model, data: str | os.PathLike[str] | Data | None) -> Data:
     if data is None:
+        if isinstance(run, ModelFolder):
+            raise DataError(f"the model folder {run.path} has no data: name some as `data`, or stories as `text`")
         folder = run.data_folder
         if not folder.exists():
             raise DataError(

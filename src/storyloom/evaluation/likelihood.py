@@ -1,6 +1,6 @@
 """How surprised a model is by stories: nats/token and bits/byte, with standard errors over stories.
 
-Legend: B rows, T tokens in a row (the block). A story's ids are `eot ids eot`; the first is context only, every later
+Legend: B rows, T tokens in a row (the block). A story's ids are `start ids eot`; the first is context only, every later
 one is scored exactly once, with at least T / 2 tokens before it where its story has them.
 """
 
@@ -63,17 +63,19 @@ def ratio_stderr(values: np.ndarray, weights: np.ndarray) -> float:
     return float(math.sqrt(n / (n - 1) * np.square(residuals).sum()) / weights.sum())
 
 
-def measure_likelihood(model: GPT, stories: Sequence[EncodedStory], eot: int) -> Likelihood:
+def measure_likelihood(model: GPT, stories: Sequence[EncodedStory], eot: int, start: int | None = None) -> Likelihood:
     """Score stories, in fp32 and without dropout.
 
     Args:
         model: any mode; it is put back.
         stories: at least one.
         eot: the end-of-text token.
+        start: the token before a story; None means the end-of-text.
     """
     nats = np.zeros(len(stories))
+    first = eot if start is None else start
     with telling(model):
-        for batch in _batches(model.config, stories, eot):
+        for batch in _batches(model.config, stories, first, eot):
             np.add.at(nats, [row.story for row in batch], _score(model, batch))
     tokens = np.array([len(story.ids) + 1 for story in stories])
     sizes = np.array([len(story.text.encode("utf-8")) for story in stories])
@@ -82,7 +84,7 @@ def measure_likelihood(model: GPT, stories: Sequence[EncodedStory], eot: int) ->
 
 def count_positions(config: ModelConfig, stories: Sequence[EncodedStory], eot: int) -> int:
     """Positions that `measure_likelihood` computes, padding counted in: its time goes with them."""
-    return sum(len(batch) * (max(len(row.ids) for row in batch) - 1) for batch in _batches(config, stories, eot))
+    return sum(len(batch) * (max(len(row.ids) for row in batch) - 1) for batch in _batches(config, stories, eot, eot))
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,9 @@ class _Row:
     scored_from: int  # targets before this index of `ids` are context only
 
 
-def _batches(config: ModelConfig, stories: Sequence[EncodedStory], eot: int) -> Iterator[list[_Row]]:
+def _batches(config: ModelConfig, stories: Sequence[EncodedStory], start: int, eot: int) -> Iterator[list[_Row]]:
     """The rows of some stories; those of like length share a batch, so that little is padding."""
-    rows = [row for index, story in enumerate(stories) for row in _windows(index, story, eot, config.block_size)]
+    rows = [row for index, story in enumerate(stories) for row in _windows(index, story, start, eot, config.block_size)]
     rows.sort(key=lambda row: len(row.ids))
     assert config.vocab_size is not None, "vocab_size comes from the data"
     tokens_at_once = min(TOKENS_AT_ONCE, LOGITS_AT_ONCE // config.vocab_size)
@@ -103,9 +105,9 @@ def _batches(config: ModelConfig, stories: Sequence[EncodedStory], eot: int) -> 
         yield rows[start : start + at_once]
 
 
-def _windows(index: int, story: EncodedStory, eot: int, block: int) -> list[_Row]:
+def _windows(index: int, story: EncodedStory, first: int, eot: int, block: int) -> list[_Row]:
     """Cut a story into windows of the block; each but the first scores what the ones before did not reach."""
-    ids = np.concatenate([[eot], story.ids, [eot]])
+    ids = np.concatenate([[first], story.ids, [eot]])
     rows = [_Row(index, ids[: block + 1], 1)]
     scored, stride = min(len(ids), block + 1), max(1, block // 2)
     while scored < len(ids):

@@ -17,8 +17,7 @@ from storyloom.generation.decoding import Drawn, decode, first_window
 from storyloom.generation.story import Story
 from storyloom.generation.strategies import Strategy, make_strategy
 from storyloom.model import GPT
-from storyloom.paths import named_path
-from storyloom.runs import Run
+from storyloom.runs import ModelFolder, Run, open_model
 
 MAX_NEW_TOKENS = 512
 # The strategies that do not go token by token, as `decode` does; called as it is.
@@ -31,11 +30,15 @@ class StoryTeller:
     Args:
         model: the GPT.
         tokenizer: the one it was trained with.
+        start: the token before a story; by default the end-of-text, as our own models learn it.
+        end: the token behind a story; by default the end-of-text.
     """
 
-    def __init__(self, model: GPT, tokenizer: Tokenizer) -> None:
+    def __init__(self, model: GPT, tokenizer: Tokenizer, start: int | None = None, end: int | None = None) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self.start = tokenizer.eot if start is None else start
+        self.end = tokenizer.eot if end is None else end
 
     def tell(self, prompt: str = "", **options: Any) -> str:
         """One story that begins with `prompt`, which is part of it: the text of `generate`.
@@ -124,7 +127,7 @@ class StoryTeller:
             for story, drawn in groupby(step, key=attrgetter("story")):
                 yield (
                     story,
-                    "".join(decoders[story].feed(token) for _, token, _ in drawn if token != self.tokenizer.eot),
+                    "".join(decoders[story].feed(token) for _, token, _ in drawn if token != self.end),
                 )
         for story, decoder in enumerate(decoders):
             yield story, decoder.finish()
@@ -162,9 +165,9 @@ class StoryTeller:
         num_stories = _checked_count(num_stories, chosen)
         return SEARCHES.get(chosen.name, decode)(
             self.model,
-            [self.tokenizer.eot, *self._encode(prompt)],
+            [self.start, *self._encode(prompt)],
             chosen,
-            eot=self.tokenizer.eot,
+            eot=self.end,
             max_new_tokens=whole_number("max_new_tokens", max_new_tokens, least=1),
             num_stories=num_stories,
             seed=given_or_drawn_seed(seed),
@@ -189,18 +192,20 @@ class StoryTeller:
 
     def _story(self, prompt: str, told: list[Drawn], seed: int, dropped: int) -> Story:
         ids, log_probabilities = (tuple(column) for column in list(zip(*told, strict=True))[1:])
-        has_ended = ids[-1] == self.tokenizer.eot
+        has_ended = ids[-1] == self.end
         text = prompt + self.tokenizer.decode(ids[:-1] if has_ended else ids)
         return Story(text, ids, log_probabilities, "stop" if has_ended else "length", seed, dropped)
 
 
 def load(
-    run: str | os.PathLike[str] | Run | None = None, checkpoint: str = "best", device: str | torch.device | None = None
+    run: str | os.PathLike[str] | Run | ModelFolder | None = None,
+    checkpoint: str = "best",
+    device: str | torch.device | None = None,
 ) -> StoryTeller:
     """Load a trained model that tells.
 
     Args:
-        run: what `train` returned, or its folder.
+        run: what `train` returned, or its folder; or a model folder.
         checkpoint: `best` (lowest validation loss) or `last`.
         device: `cpu`, `cuda`, `cuda:1` or `mps`; None or `auto`: CUDA if there is one, else mps, else the CPU.
 
@@ -213,8 +218,8 @@ def load(
             "no model ships with this version: train one with `storyloom demo` (minutes) or `storyloom train`, "
             "then name its folder"
         )
-    opened = run if isinstance(run, Run) else Run(named_path("run", run, RunError))
-    return StoryTeller(opened.load_model(checkpoint, device), opened.tokenizer)
+    opened = open_model(run)
+    return StoryTeller(opened.load_model(checkpoint, device), opened.tokenizer, opened.start, opened.end)
 
 
 def _choose(strategy: Any, options: dict[str, Any]) -> Strategy:

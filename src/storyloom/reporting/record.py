@@ -19,8 +19,8 @@ from storyloom.evaluation import why_not_comparable
 from storyloom.files import printable
 from storyloom.reporting.curves import smooth, window_of
 from storyloom.runs import Run
+from storyloom.runs.layout import CHECKPOINTS
 from storyloom.runs.rows import read_rows
-from storyloom.runs.run import CHECKPOINTS
 
 Row = dict[str, Any]
 STORYBOOK, TINYSTORIES, OWN = Storybook.name, "tinystories", "own"

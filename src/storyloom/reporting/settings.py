@@ -5,8 +5,8 @@ from typing import Any
 
 from storyloom.config import Config, DataConfig
 from storyloom.reporting.record import Record
+from storyloom.runs.layout import OWN_DATA
 from storyloom.shell import command_line, path_word
-from storyloom.training.train import OWN_DATA
 
 ASKED = ("preset", "minutes", "init", "source", "data")  # of a run's origin, beside the settings
 SHORT = 12  # digits of a checksum, enough to see that two differ

@@ -1,4 +1,4 @@
-"""Tensors and JSON, in and out of a sealed folder. Knows no optimiser; nothing that it loads can run code.
+"""Tensors and JSON, in and out of a sealed folder. Knows no optimizer; nothing that it loads can run code.
 
 CHECKPOINT/   model.safetensors   state.safetensors   state.json   manifest.json (sha256 of each)
 """
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from storyloom.errors import CheckpointError
 from storyloom.files import MANIFEST, replace_folder, settled_folder
+from storyloom.runs.layout import STATE, STATE_TENSORS, WEIGHTS
 
-WEIGHTS = "model.safetensors"
-FILES = (WEIGHTS, "state.safetensors", "state.json")
+FILES = (WEIGHTS, STATE_TENSORS, STATE)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from storyloom.errors import RunError
-
-METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
-LOGS = (METRICS, SAMPLES)
+from storyloom.runs.layout import LOGS, METRICS, SAMPLES
 
 Listener = Callable[[dict[str, Any]], None]
 Marks = Mapping[str, Mapping[str, Any]]  # of each log: how many bytes of it a checkpoint vouches for, and their SHA-256

@@ -1,27 +1,21 @@
-"""A run folder: what a training leaves behind, and all that telling and evaluating need.
-
-RUN/   config.toml   tokenizer.json   metrics.jsonl   samples.jsonl   loss.png   checkpoints/last   checkpoints/best
-"""
+"""A run folder: what a training leaves behind, and all that telling and evaluating need. Its files: see `layout.py`."""
 
 import os
-import textwrap
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from storyloom.config import Config, load_config
+from storyloom.config import Config, ModelConfig, load_config
 from storyloom.data.tokenization import Tokenizer, load_tokenizer
 from storyloom.errors import CheckpointError, ConfigError, RunError
 from storyloom.files import settled_folder
-from storyloom.model import GPT
-from storyloom.model.undrawn import Undrawn
-from storyloom.runs.checkpoint import load_checkpoint
-from storyloom.runtime.device import choose_device
-from storyloom.runtime.forking import fork_safe
+from storyloom.runs.layout import CHECKPOINT_FOLDER, CHECKPOINTS, RUN_CONFIG, TOKENIZER, WEIGHTS
 
-CHECKPOINTS = ("best", "last")
+if TYPE_CHECKING:
+    import torch
+
+    from storyloom.model import GPT
+    from storyloom.runs.weights import Weights
 
 
 class Run:
@@ -36,19 +30,19 @@ class Run:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = run_path(path)
-        if not (self.path / "config.toml").is_file():
+        if not (self.path / RUN_CONFIG).is_file():
             what = "is no run folder (no config.toml)" if self.path.exists() else "does not exist"
             raise RunError(f"{self.path} {what}: name a folder that `storyloom train` made")
         self.config: Config
         self.origin: dict[str, Any]  # what the run was made from: data, preset, versions
-        self.config, self.origin = load_config(self.path / "config.toml")
+        self.config, self.origin = load_config(self.path / RUN_CONFIG)
         if self.config.model.vocab_size is None or not self.origin.keys() >= {"data", "tokenizer"}:
             raise RunError(f"{self.path}/config.toml is not as `storyloom train` wrote it: put it back, or train again")
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer the model was trained with."""
-        tokenizer = load_tokenizer(self.path / "tokenizer.json")
+        tokenizer = load_tokenizer(self.path / TOKENIZER)
         if tokenizer.fingerprint != self.origin.get("tokenizer"):
             raise RunError(f"{self.path}/tokenizer.json is not the tokenizer this run was trained with: put it back")
         return tokenizer
@@ -60,13 +54,54 @@ class Run:
 
     def checkpoint_folder(self, name: str) -> Path:
         """Where the checkpoint `last` or `best` lies."""
-        return self.path / "checkpoints" / name
+        return self.path / CHECKPOINT_FOLDER / name
 
     def has_checkpoint(self, name: str) -> bool:
         """Whether the checkpoint `last` or `best` has been saved."""
         return settled_folder(self.checkpoint_folder(name)).exists()
 
-    def load_model(self, checkpoint: str = "best", device: str | torch.device | None = None) -> GPT:
+    @property
+    def model_config(self) -> ModelConfig:
+        """The model's settings."""
+        return self.config.model
+
+    @property
+    def start(self) -> int:
+        """The token that a sequence begins with; a run's is the end-of-text, too."""
+        return self.tokenizer.eot
+
+    @property
+    def end(self) -> int:
+        """The token that a sequence ends with."""
+        return self.tokenizer.eot
+
+    @property
+    def weights_file(self) -> Path:
+        """Where the weights of the checkpoint `best` lie."""
+        return settled_folder(self.checkpoint_folder("best")) / WEIGHTS
+
+    def read_weights(self, checkpoint: str = "best") -> "Weights":
+        """The weights of a checkpoint by name, in float32.
+
+        Args:
+            checkpoint: `best` or `last`.
+
+        Raises:
+            CheckpointError: the checkpoint is missing or damaged.
+            ConfigError: there is no such checkpoint.
+        """
+        from storyloom.runs.checkpoint import load_checkpoint
+
+        if checkpoint not in CHECKPOINTS:
+            raise ConfigError(f"unknown checkpoint {checkpoint!r}: known are {', '.join(CHECKPOINTS)}")
+        if not self.has_checkpoint(checkpoint):
+            raise CheckpointError(
+                f"{self.path} has no checkpoint {checkpoint!r} yet: continue the training with `resume`, "
+                "or take the other one as `checkpoint`"
+            )
+        return load_checkpoint(self.checkpoint_folder(checkpoint)).weights
+
+    def load_model(self, checkpoint: str = "best", device: "str | torch.device | None" = None) -> "GPT":
         """The model with the weights of a checkpoint, in evaluation mode.
 
         Args:
@@ -77,21 +112,10 @@ class Run:
             CheckpointError: the checkpoint is missing or damaged.
             ConfigError: there is no such checkpoint or device.
         """
-        target = choose_device("auto" if device is None else device)
-        if checkpoint not in CHECKPOINTS:
-            raise ConfigError(f"unknown checkpoint {checkpoint!r}: known are {', '.join(CHECKPOINTS)}")
-        folder = self.checkpoint_folder(checkpoint)
-        if not self.has_checkpoint(checkpoint):
-            raise CheckpointError(
-                f"{self.path} has no checkpoint {checkpoint!r} yet: continue the training with `resume`, "
-                "or take the other one as `checkpoint`"
-            )
-        weights = load_checkpoint(folder).weights
-        with fork_safe():
-            with Undrawn():
-                model = GPT(self.config.model)
-            load_weights(model, weights, folder)
-        return model.to(target).eval()
+        from storyloom.runs.weights import built_model
+
+        weights = self.read_weights(checkpoint)
+        return built_model(self.config.model, weights, self.checkpoint_folder(checkpoint), device)
 
 
 def run_path(path: str | os.PathLike[str]) -> Path:
@@ -99,22 +123,3 @@ def run_path(path: str | os.PathLike[str]) -> Path:
     if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path):
         raise RunError(f"a run is {path!r:.60}, of type {type(path).__name__}: give the path of its folder")
     return Path(path)
-
-
-def model_weights(model: GPT) -> dict[str, torch.Tensor]:
-    """The weights to keep, on the CPU; a tied head is the embedding and is kept once."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    if model.config.tie_embeddings:
-        del weights["head.weight"]
-    return weights
-
-
-def load_weights(model: GPT, weights: dict[str, torch.Tensor], source: Path) -> None:
-    """Put kept weights into a model. Raises `CheckpointError` where they are another model's."""
-    if model.config.tie_embeddings:
-        weights = {**weights, "head.weight": weights.get("embedding.weight", torch.empty(0))}
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = textwrap.shorten(str(error).splitlines()[-1], 90, placeholder=" ...")
-        raise CheckpointError(f"the weights in {source} do not fit the settings in config.toml: {reason}") from None

@@ -8,17 +8,15 @@ from pathlib import Path
 from storyloom.errors import RunError
 from storyloom.files import remove_leftovers
 from storyloom.locking import sole_writer
+from storyloom.runs.layout import BEGUN, CHECKPOINT_FOLDER, OWN_DATA, PLANS, RUN_CONFIG, TOKENIZER
 
-OWN_DATA = "data"  # where a source is prepared inside the run folder
-PLANS = "plan.jsonl"  # the plan rows of the run that this one repeats
-BEGUN = "begun"  # stands there until config.toml makes it a run: all that we laid out beside it may be half a start
 MARK = b"A start of storyloom's: it removes what it laid out here when it begins anew.\n"
 LAID_OUT = (
-    "config.toml",  # goes first: with it the rest must be whole
+    RUN_CONFIG,  # goes first: with it the rest must be whole
     OWN_DATA,
-    "tokenizer.json",
+    TOKENIZER,
     PLANS,
-    "checkpoints",
+    CHECKPOINT_FOLDER,
     BEGUN,  # goes last: without it nothing here is known to be ours
 )
 

@@ -15,7 +15,7 @@ from storyloom.errors import CheckpointError, TrainingDiverged
 from storyloom.runs import Run, load_checkpoint, save_checkpoint
 from storyloom.runs.checkpoint import Checkpoint
 from storyloom.runs.rows import MetricsLog
-from storyloom.runs.run import model_weights
+from storyloom.runs.weights import model_weights
 from storyloom.training.deadline import Director
 from storyloom.training.interrupt import StopRequest
 from storyloom.training.trainer import Trainer, Update

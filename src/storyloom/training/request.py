@@ -13,8 +13,9 @@ from storyloom.data import Data
 from storyloom.data.sources import is_source, text_of
 from storyloom.errors import ConfigError, RunError
 from storyloom.files import MANIFEST, printable
-from storyloom.runs import Run, load_checkpoint
-from storyloom.runs.rows import METRICS, latest_row, verify_logs
+from storyloom.runs import Run, load_checkpoint, open_model
+from storyloom.runs.layout import METRICS
+from storyloom.runs.rows import latest_row, verify_logs
 
 DEFAULT_PRESET = "laptop"
 LIMITS = ("max_steps", "max_epochs", "max_tokens")
@@ -24,7 +25,7 @@ class Request:
     """The options of one call of `train`; see there.
 
     Attributes:
-        init: the run to start from, opened.
+        init: the run or model folder to start from, opened.
         repeat: the run to repeat, opened.
 
     Raises:
@@ -59,11 +60,11 @@ class Request:
         self.repeat = _finished(Run(_path(repeat, "repeat"))) if repeat is not None else None
         if self.repeat is not None:
             init = self.repeat.origin.get("init")
-        self.init = Run(_path(init, "init")) if init is not None else None
+        self.init = open_model(_path(init, "init"), "init") if init is not None else None
 
     def resolve(self) -> Config:
         """The configuration before the data and the machine have their say; refuses what cannot be begun with."""
-        if self.init is not None and not self.init.has_checkpoint("best"):
+        if isinstance(self.init, Run) and not self.init.has_checkpoint("best"):
             raise RunError(f"{self.init.path} has no checkpoint `best` to start from: let it train until it has one")
         data = self._data.path if isinstance(self._data, Data) else self._data
         for path in (os.path.abspath(path) for path in (data, self.init and self.init.path) if path is not None):
@@ -76,7 +77,7 @@ class Request:
         if self.minutes is not None:
             base = base.with_(train=base.train.with_(**dict.fromkeys(LIMITS), minutes=self.minutes))
         if self.init is not None:
-            base = base.with_(model=self.init.config.model)
+            base = base.with_(model=self.init.model_config)
             if isinstance(data, str) and not _is_folder(data):
                 base = base.with_(data=base.data.with_(tokenizer=str(self.init.path / "tokenizer.json")))
         return self.on_device(apply_settings(base, self.settings))

@@ -18,15 +18,16 @@ from storyloom.data import Data, prepare
 from storyloom.data.sources import text_of
 from storyloom.errors import RunError
 from storyloom.evaluation import evaluate
-from storyloom.files import is_vacant, recover_folder, remove_leftovers, settled_folder, sha256_of, write_text
-from storyloom.runs import Run, load_checkpoint, save_checkpoint
-from storyloom.runs.checkpoint import WEIGHTS, Checkpoint
-from storyloom.runs.rows import METRICS, Listener, MetricsLog, cut_back, latest_row, read_rows
-from storyloom.runs.run import CHECKPOINTS
+from storyloom.files import is_vacant, recover_folder, remove_leftovers, sha256_of, write_text
+from storyloom.runs import Run, save_checkpoint
+from storyloom.runs.checkpoint import Checkpoint
+from storyloom.runs.layout import BEGUN, CHECKPOINTS, METRICS, OWN_DATA, PLANS
+from storyloom.runs.opening import Model
+from storyloom.runs.rows import Listener, MetricsLog, cut_back, latest_row, read_rows
 from storyloom.runtime import Runtime, choose_runtime
 from storyloom.signals import exit_on_signals
 from storyloom.training.deadline import AsWritten, ByUpdates, Deadline, Director
-from storyloom.training.folder import BEGUN, OWN_DATA, PLANS, alone_in, begun, clear, is_begun
+from storyloom.training.folder import alone_in, begun, clear, is_begun
 from storyloom.training.loop import Loop, RunClock, repair_best
 from storyloom.training.process import only_training, process_as_found
 from storyloom.training.progress import LiveLine
@@ -61,8 +62,8 @@ def train(
         minutes: wall-clock time, evaluations included, the preparing of a source not; takes the place of the preset's
             own limits. A deadline: the length of the run is planned again as the machine's speed changes. A resumed
             run has the time that was left.
-        init: start from the best weights of this run instead of random ones; the model's settings are that run's, and
-            the data must have been prepared with its tokenizer.
+        init: start from the best weights of this run, or from those of this model folder, instead of random ones; the
+            model's settings are theirs, and the data must have been prepared with their tokenizer.
         repeat: train as this finished run was trained, with its settings and its data, and with its plans in place of
             the clock: on the same machine, thread count and PyTorch the weights are the same to the bit.
         device: where to train, in place of the setting `train.device`; a resumed or repeated run may have another one
@@ -195,14 +196,13 @@ def _check_data(other: Run, data: Data) -> None:
         raise RunError(f"{data.path} is not the data that {other.path} was trained on: name that")
 
 
-def _begin_from(init: Run, trainer: Trainer) -> tuple[Checkpoint, str]:
-    """The checkpoint of step 0 with another run's best weights, and the checksum of their file.
+def _begin_from(init: Model, trainer: Trainer) -> tuple[Checkpoint, str]:
+    """The checkpoint of step 0 with another run's best weights or a model folder's, and the checksum of their file.
 
-    The new run does not need that one again; to repeat it, the same weights must still be there.
+    The new run does not need them again; to repeat it, the same weights must still be there.
     """
-    folder = init.checkpoint_folder("best")
-    trainer.begin_with(load_checkpoint(folder).weights, folder)
-    return trainer.checkpoint(), sha256_of(settled_folder(folder) / WEIGHTS)
+    trainer.begin_with(init.read_weights(), init.weights_file)
+    return trainer.checkpoint(), sha256_of(init.weights_file)
 
 
 def _go_on(

@@ -25,7 +25,7 @@ from storyloom.generation import StoryTeller
 from storyloom.model import GPT, count_flops_per_token, count_parameters
 from storyloom.runs import Run, load_checkpoint
 from storyloom.runs.checkpoint import Checkpoint
-from storyloom.runs.run import load_weights, model_weights
+from storyloom.runs.weights import load_weights, model_weights
 from storyloom.runtime import Runtime
 from storyloom.training.averaging import WeightAverage
 from storyloom.training.optimizer import OPTIMIZERS, optimizer_tensors, restore_optimizer

@@ -1,0 +1,5 @@
+"""What leaves: trained models in formats that need neither run nor data."""
+
+from storyloom.export.exporting import EXPORTERS, export
+
+__all__ = ["EXPORTERS", "export"]
