@@ -63,3 +63,21 @@ def test_every_public_name_is_found():
     assert dir(storyloom) == sorted(storyloom.__all__)
     with pytest.raises(AttributeError, match="'tell_me'"):
         storyloom.tell_me  # noqa: B018
+
+
+def test_a_run_and_its_rows_are_read_without_torch(tmp_path, story_data, tiny_file):
+    run = storyloom.train(story_data, out=tmp_path / "R", config=tiny_file, progress=False).path
+    loaded = loaded_by(
+        f"""
+from pathlib import Path
+from storyloom.runs import Run
+from storyloom.runs.checkpoint import load_state
+from storyloom.runs.rows import read_rows
+run = Run({str(run)!r})
+assert run.tokenizer.vocab_size == run.model_config.vocab_size
+assert read_rows(run.path / "metrics.jsonl", "final")
+assert load_state(run.checkpoint_folder("last"))["step"] == 11
+"""
+    )
+    assert "tokenizers" in loaded
+    assert "torch" not in loaded

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from storyloom.benchmarking import bench_train
     from storyloom.data import prepare
     from storyloom.evaluation import compare_strategies, evaluate
-    from storyloom.export import export
+    from storyloom.exporting import export
     from storyloom.generation import Story, load
     from storyloom.reporting import compare_runs, plot_losses, write_report
     from storyloom.runtime import info
@@ -44,7 +44,7 @@ _HOMES = {
     "prepare": "storyloom.data",
     "dry_run": "storyloom.training",
     "train": "storyloom.training",
-    "export": "storyloom.export",
+    "export": "storyloom.exporting",
     "Story": "storyloom.generation",
     "load": "storyloom.generation",
     "compare_strategies": "storyloom.evaluation",

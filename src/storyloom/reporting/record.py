@@ -19,8 +19,9 @@ from storyloom.evaluation import why_not_comparable
 from storyloom.files import printable
 from storyloom.reporting.curves import smooth, window_of
 from storyloom.runs import Run
+from storyloom.runs.checkpoint import load_state
 from storyloom.runs.layout import CHECKPOINTS
-from storyloom.runs.rows import read_rows
+from storyloom.runs.rows import read_rows, verify_logs
 
 Row = dict[str, Any]
 STORYBOOK, TINYSTORIES, OWN = Storybook.name, "tinystories", "own"
@@ -46,11 +47,14 @@ class Record:
         run: the run, or its folder.
 
     Raises:
-        RunError: the run is missing, or has not made a step yet.
+        RunError: the run is missing, has not made a step yet, or has other rows than its checkpoint vouches for.
     """
 
     def __init__(self, run: Run | str | os.PathLike[str]) -> None:
         self.run = run if isinstance(run, Run) else Run(run)
+        if self.run.has_checkpoint("last"):
+            state = load_state(self.run.checkpoint_folder("last"))
+            verify_logs(self.run.path, state.get("logs", {}), state.get("step", 0))
         rows = read_rows(self.run.path / "metrics.jsonl")
         self.starts, self.plans, self.train, self.evaluations, finals = (
             [row for row in rows if row["kind"] == kind] for kind in ("start", "plan", "train", "eval", "final")

@@ -7,15 +7,14 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from storyloom.errors import CheckpointError
 from storyloom.files import MANIFEST, replace_folder, settled_folder
 from storyloom.runs.layout import STATE, STATE_TENSORS, WEIGHTS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FILES = (WEIGHTS, STATE_TENSORS, STATE)
 
@@ -24,8 +23,8 @@ FILES = (WEIGHTS, STATE_TENSORS, STATE)
 class Checkpoint:
     """What is kept: the model's weights and, where training may go on, its state."""
 
-    weights: dict[str, Tensor]
-    tensors: dict[str, Tensor] = field(default_factory=dict)
+    weights: "dict[str, Tensor]"
+    tensors: "dict[str, Tensor]" = field(default_factory=dict)
     """Training state that is tensors: moments, random states."""
     state: dict[str, Any] = field(default_factory=dict)
     """Training state that is JSON: step, place in the data."""
@@ -33,6 +32,8 @@ class Checkpoint:
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Replace `folder` by this checkpoint; whenever the process dies, the old or the new one is there."""
+
+    from safetensors.torch import save
 
     def fill(new: Path) -> None:
         state = json.dumps(checkpoint.state, indent=2) + "\n"
@@ -56,7 +57,27 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         return _load(folder)  # a writer may have put a new one in its place while this was read
 
 
+def load_state(folder: Path) -> dict[str, Any]:
+    """The JSON state of a checkpoint alone, verified; needs no torch. Raises `CheckpointError` as `load_checkpoint`."""
+    try:
+        return json.loads(_verified(folder, STATE)[0])
+    except CheckpointError:
+        return json.loads(_verified(folder, STATE)[0])  # as above
+
+
 def _load(folder: Path) -> Checkpoint:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    weights, tensors, state = _verified(folder, *FILES)
+    try:
+        return Checkpoint(load(weights), load(tensors), json.loads(state))
+    except (SafetensorError, ValueError):
+        raise _damaged(folder) from None
+
+
+def _verified(folder: Path, *names: str) -> list[bytes]:
+    """Files of a checkpoint, each as its manifest vouches for."""
     settled = settled_folder(folder)
     if not settled.exists():
         raise CheckpointError(f"no checkpoint at {folder}: train one with `storyloom train`")
@@ -64,11 +85,7 @@ def _load(folder: Path) -> Checkpoint:
         checksums = dict(json.loads(_read(settled, MANIFEST, folder))["sha256"])
     except (ValueError, KeyError, TypeError):
         raise _damaged(folder / MANIFEST) from None
-    weights, tensors, state = (_read(settled, name, folder, checksums.get(name)) for name in FILES)
-    try:
-        return Checkpoint(load(weights), load(tensors), json.loads(state))
-    except (SafetensorError, ValueError):
-        raise _damaged(folder) from None
+    return [_read(settled, name, folder, checksums.get(name)) for name in names]
 
 
 def _read(settled: Path, name: str, folder: Path, checksum: str | None = None) -> bytes:

@@ -140,11 +140,15 @@ def _place(content: bytes) -> str:
 def _row(line: bytes) -> dict[str, Any] | None:
     """A line as a row; None where it is none."""
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_constant=_refuse)
     except ValueError:
         return None
     is_row = isinstance(row, dict) and isinstance(row.get("kind"), str) and isinstance(row.get("step"), int)
     return row if is_row else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def latest_row(path: Path, name: str = "kind") -> dict[str, Any]:

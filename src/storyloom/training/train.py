@@ -31,7 +31,7 @@ from storyloom.training.folder import alone_in, begun, clear, is_begun
 from storyloom.training.loop import Loop, RunClock, repair_best
 from storyloom.training.process import only_training, process_as_found
 from storyloom.training.progress import LiveLine
-from storyloom.training.request import Request, check_flag
+from storyloom.training.request import Request, check_finished, check_flag
 from storyloom.training.resolve import check_time, differences, resolve
 from storyloom.training.trainer import CompiledStep, Trainer
 
@@ -215,8 +215,10 @@ def _go_on(
 ) -> Run:
     """Train from the last checkpoint (or step 0) to the end, then evaluate all validation stories."""
     if latest_row(run.path / METRICS).get("kind") == "final":
+        check_finished(run)
         _note(listener, f"{run.path} is finished already: nothing to resume")
         return run
+    _ = run.tokenizer  # what is damaged is said before anything is cut
     run.path = run.path.absolute()  # as above
     if run.origin.get("torch") != torch.__version__:
         made_with = run.origin.get("torch")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from storyloom.errors import ConfigError, RunError, nearest
-from storyloom.export.card import card_of
+from storyloom.exporting.card import card_of
 from storyloom.paths import named_path
 from storyloom.runs.model_folder import DTYPES, write_model_folder
 from storyloom.runs.opening import Model, open_model

@@ -1,5 +1,5 @@
 """What leaves: trained models in formats that need neither run nor data."""
 
-from storyloom.export.exporting import EXPORTERS, export
+from storyloom.exporting.write import EXPORTERS, export
 
 __all__ = ["EXPORTERS", "export"]

@@ -69,6 +69,6 @@ def _loss(final: dict[str, Any]) -> str:
     bits = f"{final['bits_per_byte']:.4f} +- {final['bits_per_byte_stderr']:.4f} bits/byte"
     text = f"{final['stories']:,} validation stories (text sha256 {final['text_sha256'][:12]})"
     return (
-        f"{final['nats_per_token']:.4f} nats/token, {bits} on {text}{comparable}. Measured in float32. The standard error "
-        "is over stories, and leaves out what another seed would change."
+        f"{final['nats_per_token']:.4f} nats/token, {bits} on {text}{comparable}. Measured in float32. "
+        "The standard error is over stories, and leaves out what another seed would change."
     )
