@@ -18,7 +18,7 @@ def test_they_run_one_after_the_other(tmp_path, monkeypatch, tiny_file, capsys):
     lay_out(tmp_path)
     monkeypatch.chdir(tmp_path)
     shown = [run_commands(text, tiny_file, capsys) for _, text in blocks(PROJECT / "README.md")]
-    assert sum(shown) == 10
+    assert sum(shown) == 13
     assert (tmp_path / "run" / "data" / "manifest.json").is_file()
     assert (tmp_path / "data" / "manifest.json").is_file()
     weights = [tmp_path / run / "checkpoints" / "best" / "model.safetensors" for run in ("run-1", "run-2")]

@@ -14,7 +14,7 @@ def test_or_to_another_place_from_another_checkpoint(command, tmp_path):
 def test_a_run_without_metrics(refused, copied):
     run = copied("R")
     (run / "metrics.jsonl").unlink()
-    assert "has no metrics to draw yet: let it train for a step" in refused("report", run)
+    assert "metrics.jsonl is missing: put it back" in refused("report", run)
 
 
 def test_a_damaged_checkpoint(refused, copied):

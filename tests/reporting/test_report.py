@@ -14,7 +14,7 @@ from storyloom.reporting.references import TINYSTORIES_LOSSES
 from storyloom.runs.rows import read_rows
 
 from .pages import Page, is_self_contained
-from .runs import BYTES_PER_TOKEN, rewrite, scored
+from .runs import BYTES_PER_TOKEN, rewrite, scored, vouch
 
 NASTY = 'A [red]cat[/red] & a <b>dog</b> said "</p><script>alert(1)</script>" {{ 7 * 7 }}.'
 
@@ -144,6 +144,7 @@ def test_an_interrupted_run_has_a_report(run_copy):
     path = run_copy / "metrics.jsonl"
     kept = [row for row in read_rows(path) if row["step"] <= 17]
     path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    vouch(run_copy)
     page = Page(storyloom.write_report(run_copy))
     assert "come to step 17 of 29" in page.text["findings"]
     assert "Its exact limit is given once the run is finished" in page.text["findings"]

@@ -109,7 +109,7 @@ def run_on_mps(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 @pytest.fixture
 def mps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is loaded here is loaded onto the fake."""
-    monkeypatch.setattr("storyloom.runs.run.choose_device", lambda *_: MPS)
+    monkeypatch.setattr("storyloom.runs.weights.choose_device", lambda *_: MPS)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_a_run_is_evaluated(run: Path, mps: None) -> None:
     with FakeMps():
         figures = storyloom.evaluate(run)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("storyloom.runs.run.choose_device", lambda *_: torch.device("cpu"))
+        patch.setattr("storyloom.runs.weights.choose_device", lambda *_: torch.device("cpu"))
         expected = storyloom.evaluate(run)
     assert figures.pop("text_sha256") == expected.pop("text_sha256")
     assert figures == pytest.approx(expected, rel=1e-6)
@@ -161,7 +161,7 @@ def test_every_strategy_tells_what_it_tells_on_the_cpu(run: Path, mps: None, pen
         several = teller.tell_all("In a", num_stories=2, top_k=7, top_p=0.9, min_p=0.01, seed=3, max_new_tokens=11)
     assert {quality.strategy for quality in compared} == set(STRATEGIES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("storyloom.runs.run.choose_device", lambda *_: torch.device("cpu"))
+        patch.setattr("storyloom.runs.weights.choose_device", lambda *_: torch.device("cpu"))
         teller = storyloom.load(run)
     expected = storyloom.compare_strategies(teller, "In a", **options)
     assert [quality.stories for quality in compared] == [quality.stories for quality in expected]

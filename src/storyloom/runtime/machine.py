@@ -16,7 +16,7 @@ from storyloom.runtime.precision import choose_precision
 
 PACKAGES = ("storyloom", "torch", "numpy", "tokenizers", "tiktoken", "safetensors", "pydantic", "typer", "matplotlib")
 # The extras of the package: what each needs, and what it is for.
-EXTRAS = {"hub": (("datasets", "pyarrow"), "data sets of the Hugging Face hub, and Parquet files")}
+EXTRAS = {"hub": (("datasets", "huggingface_hub", "pyarrow"), "data sets of the Hugging Face hub, and Parquet files")}
 PEERS = {"transformers": "what `storyloom bench train` compares with"}
 # What changes speed or choices if it is set.
 VARIABLES = (
