@@ -27,6 +27,7 @@ BASE = (
     *("train.batch_size=5", "train.learning_rate=3e-3", "train.warmup_steps=3", "train.eval_interval=7"),
     *("train.eval_stories=11", "train.sample_interval=13", "train.checkpoint_interval=3", "train.precision=fp32"),
     *("train.compile=false", "train.threads=1", "train.device=cpu"),
+    *("train.optimizer=adamw", "model.attention=sdpa"),  # which the preset has otherwise
 )
 CONFIGURATIONS: dict[str, tuple[str, ...]] = {
     "AdamW": (),

@@ -8,7 +8,7 @@ import pytest
 
 from storyloom.cli import main
 
-from .scene import RUNS, Scene, trained
+from .scene import RUNS, Scene, of_resumed, trained
 
 
 class CommandFailed(Exception):
@@ -72,7 +72,7 @@ COMMANDS = {
     "storyloom train --resume": Command(
         lambda scene, name: ["train", "--out", scene.at(name), "--resume"],
         RUNS,
-        lambda scene, name: trained(scene.at(name)),
+        of_resumed,
     ),
     "storyloom report": Command(
         lambda scene, name: ["report", scene.at(name), "--out", scene.at("made.html")], RUNS, page

@@ -12,7 +12,7 @@ from storyloom.errors import StoryloomError
 
 from .commands import CommandFailed
 from .damages import Damage, Files
-from .scene import LOGS, Scene, files_of, put
+from .scene import LOGS, RUNS, Scene, files_of, put
 
 # What is known to fail: folder, file, reader, the beginning of what happens (patterns), and why.
 KNOWN: tuple[tuple[str, str, str, str, str], ...] = (
@@ -100,7 +100,7 @@ def _met(
         of_command = isinstance(error, CommandFailed)
         if why := bad_end(error, place) if of_command else bad_words(str(error), place):
             return why, f"{type(error).__name__}: {error}"
-        lost = lost_rows(place, after)
+        lost = lost_rows(scene, folder, after)
         return ("rows lost", lost) if lost else ("refused", None)
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -128,23 +128,23 @@ def bad_end(error: CommandFailed, folder: Path) -> str | None:
     return bad_words(lines[0], folder)
 
 
-def lost_rows(folder: Path, after: Files) -> str:
-    """The log that is not as it was found, although the folder was refused."""
-    now = files_of(folder) if folder.is_dir() else {}
-    return ", ".join(log for log in LOGS if now.get(log) != after.get(log))
+def lost_rows(scene: Scene, folder: str, after: Files) -> str:
+    """The logs of which a refused run folder has no longer what it had up to the last checkpoint's mark."""
+    if folder not in RUNS:
+        return ""
+    now = files_of(scene.at(folder)) if scene.at(folder).is_dir() else {}
+    return ", ".join(log for log in LOGS if scene.kept(folder, log, now) != scene.kept(folder, log, after))
 
 
 def is_beyond_marks(scene: Scene, folder: str, after: Files) -> bool:
     """Whether nothing but rows differs that no checkpoint vouches for."""
-    if folder not in ("finished", "stopped"):
+    if folder not in RUNS:
         return False
     before = scene.files[folder]
     changed = {name for name in before.keys() | after.keys() if before.get(name, b"-") != after.get(name, b"-")}
-
-    def kept(files: Files, log: str) -> bytes:
-        return (files.get(log) or b"")[: scene.vouched(folder, log)]
-
-    return changed <= {*LOGS} and all(kept(before, log) == kept(after, log) for log in changed)
+    return changed <= {*LOGS} and all(
+        scene.kept(folder, log, before) == scene.kept(folder, log, after) for log in changed
+    )
 
 
 def first_difference(first: str, second: str) -> str:

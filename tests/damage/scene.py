@@ -45,7 +45,8 @@ checkpoint_interval = 2
 LOGS = ("metrics.jsonl", "samples.jsonl")
 TIMES = ("seconds", "tokens_per_second", "minutes", "elapsed")  # all of a row that may differ between equal runs
 HAS_MODEL_FOLDERS = find_spec("storyloom.cli.export") is not None
-FOLDERS = ("data", "finished", "stopped", *(("model",) if HAS_MODEL_FOLDERS else ()))
+RUNS = ("finished", "stopped")
+FOLDERS = ("data", *RUNS, *(("model",) if HAS_MODEL_FOLDERS else ()))
 
 
 class Death(BaseException):
@@ -128,6 +129,10 @@ class Scene:
         assert state is not None
         return json.loads(state)["logs"][log]["bytes"]
 
+    def kept(self, name: str, log: str, files: Files) -> bytes:
+        """What some files of a run have of a log up to that mark."""
+        return (files.get(log) or b"")[: self.vouched(name, log)]
+
     def restore(self) -> None:
         """Put every folder back, and remove what readers made."""
         for name, files in self.files.items():
@@ -137,18 +142,30 @@ class Scene:
         self.at("made.html").unlink(missing_ok=True)
 
 
-def trained(run: Path) -> dict[str, Any]:
-    """All that a finished training computed: weights by their bits, rows without times."""
-    weights = {
-        name: hashlib.sha256((run / "checkpoints" / name / "model.safetensors").read_bytes()).hexdigest()
-        for name in ("last", "best")
-    }
-    rows = [
-        {name: value for name, value in json.loads(line).items() if name not in TIMES}
-        for log in LOGS
-        for line in (run / log).read_text(encoding="utf-8").split("\n")[:-1]
-    ]
-    return {**weights, "rows": [row for row in rows if row["kind"] not in ("start", "note")]}
+def weights_of(run: Path) -> list[str]:
+    """The weights of both checkpoints, by their bits."""
+    files = [run / "checkpoints" / name / "model.safetensors" for name in ("last", "best")]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+
+def computed_rows(run: Path) -> list[Any]:
+    """The rows of both logs without what tells of time or of the process; a line that is no row as it stands."""
+    rows = []
+    for line in (line for log in LOGS for line in (run / log).read_bytes().split(b"\n")[:-1]):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = line
+        if not isinstance(row, dict):
+            rows.append(row)
+        elif row.get("kind") not in ("start", "note"):
+            rows.append({name: value for name, value in row.items() if name not in TIMES})
+    return rows
+
+
+def trained(run: Path) -> Any:
+    """All that a training computed."""
+    return weights_of(run), computed_rows(run)
 
 
 def opened(scene: Scene, name: str) -> Any:
@@ -180,11 +197,16 @@ def trained_on(scene: Scene, name: str) -> Any:
 
 
 def resumed(scene: Scene, name: str) -> Any:
-    """All that was computed, and to the byte the rows that were vouched for."""
+    """All rows, and to the byte those that were vouched for; of a run that had to be trained on, the weights, too."""
     run = "stopped" if name == "data" else name
     storyloom.train(out=scene.at(run), resume=True, progress=False)
-    kept = [(scene.at(run) / log).read_bytes()[: scene.vouched(run, log)] for log in LOGS]
-    return trained(scene.at(run)), kept
+    return of_resumed(scene, run)
+
+
+def of_resumed(scene: Scene, run: str) -> Any:
+    kept = [scene.kept(run, log, files_of(scene.at(run))) for log in LOGS]
+    weights = weights_of(scene.at(run)) if run == "stopped" else []  # no other is read
+    return weights, computed_rows(scene.at(run)), kept
 
 
 # The settings of `CONFIG` that a preset has otherwise and that `init` does not take from the run.
@@ -228,7 +250,6 @@ class Reader:
     every: int = 1
 
 
-RUNS = ("finished", "stopped")
 READERS = {
     "Data": Reader(opened, ("data",)),
     "train": Reader(trained_on, ("data",), every=7),

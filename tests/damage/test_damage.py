@@ -24,13 +24,10 @@ def share(count: int, folder: str) -> int:
 
 
 def usual_result(scene: Scene, folder: str, read: Read) -> str:
-    """What is read from the whole folder, and read again."""
-    results = []
-    for _ in range(2):
-        results.append(repr(read(scene, folder)))
-        scene.restore()
-    assert results[0] == results[1]
-    return results[0]
+    """What is read from the whole folder."""
+    result = repr(read(scene, folder))
+    scene.restore()
+    return result
 
 
 def damage_all(scene: Scene, folder: str, count: int, seed: int, tally: Counter[str]) -> list[Failure]:
@@ -97,3 +94,12 @@ def test_many_for_commands(scene, folder, tally, failures, capsys):
     found = damage_for_commands(scene, folder, share(MANY_COMMANDS, folder), 11, tally, capsys)
     failures.extend(found)
     assert told_of(found) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_readers_give_the_same_twice(scene, folder):
+    """Otherwise no result would tell of damage."""
+    for name, reader in READERS.items():
+        if folder in reader.folders:
+            assert usual_result(scene, folder, reader.read) == usual_result(scene, folder, reader.read), name
