@@ -16,7 +16,7 @@ from .scene import FOLDERS, READERS, Scene
 SAMPLE, SAMPLE_COMMANDS, MANY, MANY_COMMANDS = 23, 5, 5003, 307
 Read = Callable[[Scene, str], Any]
 # Shares of the folders in 5,000 damages.
-SHARES = {"data": 0.2, "finished": 0.3, "stopped": 0.35, "model": 0.15}
+SHARES = {"data": 0.25, "finished": 0.3, "stopped": 0.25, "model": 0.2}
 
 
 def share(count: int, folder: str) -> int:
