@@ -15,15 +15,7 @@ from .damages import Damage, Files
 from .scene import LOGS, RUNS, Scene, files_of, put
 
 # What is known to fail: folder, file, reader, the beginning of what happens (patterns), and why.
-KNOWN: tuple[tuple[str, str, str, str, str], ...] = (
-    ("data", "manifest.json", "*", "*", "its fields are not validated, and it has no checksum of its own"),
-    ("*", "tokenizer.json", "*", "Exception", "the library's own error for a broken vocabulary is not caught"),
-    ("*", "config.toml", "*", "*", "it has no checksum of its own, and what is wrong in it is said without its name"),
-    ("*", "*.jsonl", "write_report", "*", "a page does not verify the logs against the checkpoint's mark"),
-    ("*", "*.jsonl", "compare_runs", "*", "a page does not verify the logs against the checkpoint's mark"),
-    ("*", "*.jsonl", "storyloom *", "*", "a page does not verify the logs against the checkpoint's mark"),
-    ("finished", "*", "train(resume=True)", "another result", "the logs of a finished run are not verified"),
-)
+KNOWN: tuple[tuple[str, str, str, str, str], ...] = ()
 
 
 @dataclass(frozen=True)
