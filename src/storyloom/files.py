@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -158,10 +158,17 @@ def seal(folder: Path) -> None:
     write_json(folder / MANIFEST, {"sha256": {path.name: sha256_of(path) for path in files}})
 
 
-def find_damage(folder: Path) -> str | None:
-    """Say what is wrong with a sealed folder: a file missing, cut short or altered; None when it is sound."""
+def find_damage(folder: Path, of: Iterable[str] = ()) -> str | None:
+    """Say what is wrong with a sealed folder: a file missing, cut short or altered; None when it is sound.
+
+    Args:
+        folder: that `seal` was called for.
+        of: files that its manifest must vouch for.
+    """
     try:
         expected = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sha256"].items()
+        if {*of} - dict(expected).keys():
+            raise ValueError
     except FileNotFoundError:
         return f"{MANIFEST} is missing"
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -22,6 +22,8 @@ def named_path(name: str, value: Any, error: type[StoryloomError]) -> Path:
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(path, str):
         raise error(f"{name} = {reprlib.repr(value)} must be a path: a string or a pathlib.Path")
+    if "\0" in path:
+        raise error(f"{name} = {reprlib.repr(value)} has a character NUL, which no path has")
     if not path:
         raise error(f'{name} = "" is empty: name a path, for the working directory "."')
     return Path(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from storyloom.config.formats import content_checksum
 from storyloom.data import Data, prepare, shards
 from storyloom.data.manifest import FORMAT
 from storyloom.data.shards import ShardWriter, Tokens, dtype_for
@@ -151,6 +152,41 @@ def test_a_folder_that_is_not_what_it_was_is_refused(folder, change, part):
         Data(folder)
     assert part in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def sealed(folder: Path, **changes) -> None:
+    """The manifest with changes and a right checksum."""
+    content = json.loads((folder / MANIFEST).read_text()) | changes
+    found = {name: value for name, value in content.items() if name not in ("format", "sha256")}
+    (folder / MANIFEST).write_text(json.dumps(content | {"sha256": content_checksum(found)}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"train": 3}, "train: "),
+        ({"sources": [3]}, "sources.0: "),
+        ({"more": 3}, "more: "),
+        ({"settings": {"vocab_size": 257}}, "settings lacks tokenizer"),
+        ({"settings": {"tokenizer": 7}}, "settings lacks"),
+        ({"split_by": "\ud800"}, "cannot be read"),
+        ({"format": True}, "not as it was written"),
+        ({"format": 0}, "not as it was written"),
+    ],
+)
+def test_a_manifest_is_validated_under_its_right_checksum(folder, changes, part):
+    """A missing or wrong value was found where it was used, in a traceback; a missing setting took its default."""
+    sealed(folder, **changes)
+    with pytest.raises(DataError, match=r"manifest\.json cannot be read as a data manifest") as caught:
+        Data(folder)
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a": "\\ud800"}', "\x00"])
+def test_what_is_no_manifest_at_all_is_one_line(folder, content):
+    (folder / MANIFEST).write_text(content)
+    with pytest.raises(DataError, match="cannot be read as a data manifest"):
+        Data(folder)
 
 
 def test_a_broken_or_missing_tokenizer_is_refused(folder):

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import storyloom
 from storyloom.config.formats import content_checksum
-from storyloom.errors import ConfigError, DataError, RunError, StoryloomError
+from storyloom.data.tokenization import CharTokenizer
+from storyloom.errors import CheckpointError, ConfigError, DataError, RunError, StoryloomError
 from storyloom.evaluation import measure_likelihood
 from storyloom.files import find_damage, seal
 from storyloom.runs import ModelFolder, Run, open_model
@@ -206,3 +207,66 @@ def test_what_is_neither_is_said_in_the_words_of_a_run(tmp_path):
         open_model(tmp_path)
     with pytest.raises(RunError, match="does not exist"):
         open_model(tmp_path / "nothing")
+
+
+def reseal(path):
+    """As another program would leave it: changed, and with right checksums."""
+    seal(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("dtype", "change"),
+    [
+        ("int8", lambda kept: kept.pop("embedding.weight.scale")),
+        ("int8", lambda kept: kept.update({"embedding.weight.scale": kept["embedding.weight.scale"][1:]})),
+        ("int8", lambda kept: kept["embedding.weight.scale"].fill_(float("nan"))),
+        ("int8", lambda kept: kept.update({"embedding.weight": kept["embedding.weight"].float()})),
+        ("float32", lambda kept: kept.update({"embedding.weight": kept["embedding.weight"].to(torch.int8)})),
+        ("float32", lambda kept: kept.update({"norm.weight": kept["norm.weight"].bfloat16()})),
+        ("bf16", lambda kept: kept.update({"norm.weight": kept["norm.weight"] * float("inf")})),
+        ("float32", lambda kept: kept.pop("norm.weight")),
+    ],
+)
+def test_weights_are_as_their_dtype_says(folder, dtype, change):
+    """An int8 matrix without a scale was taken for numbers from -127 to 127."""
+    path = folder(dtype).path
+    kept = load_file(path / "model.safetensors")
+    change(kept)
+    save_file(kept, path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors holds|do not fit") as caught:
+        storyloom.load(reseal(path))
+    assert str(path) in str(caught.value)
+
+
+def test_weights_that_are_none_are_refused(folder):
+    path = folder().path
+    (path / "model.safetensors").write_bytes(b"none")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read"):
+        storyloom.load(reseal(path))
+
+
+def test_another_tokenizer_is_refused(folder):
+    path = folder().path
+    CharTokenizer.train(["abc"], 0).save(path / "tokenizer.json")
+    with pytest.raises(RunError, match=r"tokenizer\.json has 5 tokens, the model 307"):
+        storyloom.load(reseal(path))
+
+
+def test_a_manifest_that_vouches_for_nothing_is_refused(folder):
+    path = folder().path
+    (path / "manifest.json").write_text('{"sha256": {}}')
+    with pytest.raises(RunError, match=r"manifest\.json cannot be read"):
+        storyloom.load(path)
+
+
+@pytest.mark.parametrize(("out", "part"), [("a\0b", "NUL"), ("", "is empty"), (7, "must be a path"), (None, "must be")])
+def test_what_is_no_path_is_refused(run, out, part):
+    with pytest.raises(RunError, match=part):
+        storyloom.export(run, out)
+
+
+def test_a_place_below_a_file_is_refused(run, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match="lies below a file"):
+        storyloom.export(run, tmp_path / "file" / "M")

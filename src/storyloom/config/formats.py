@@ -24,7 +24,7 @@ def content_checksum(content: Mapping[str, Any]) -> str:
     >>> content_checksum({"a": 1, "b": {"c": None}}) == content_checksum({"b": {"c": None}, "a": 1})
     True
     """
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def check_format(found: Any, place: str) -> int:

@@ -5,7 +5,7 @@ The file holds a format number, a checksum of its own content, and the fields of
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,10 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from storyloom.config import DataConfig
-from storyloom.config.formats import content_checksum
+from storyloom.config.formats import FORMAT, content_checksum, settings_of
 from storyloom.errors import ConfigError, DataError
 from storyloom.files import MANIFEST, write_json
 
-FORMAT = 1
 AS_WRITTEN = ConfigDict(strict=True, extra="forbid")
 
 
@@ -88,28 +87,31 @@ def read_manifest(folder: Path) -> Manifest:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{folder} is no data folder (no {MANIFEST}): make one with `storyloom prepare`") from None
-    except ValueError as error:  # no JSON, or no UTF-8
+    except OSError as error:
+        raise _damaged(path, str(error.strerror)) from None
+    except (ValueError, RecursionError) as error:  # no JSON, or no UTF-8
         raise _damaged(path, f"it is no JSON ({error})") from None
     if not isinstance(content, dict):
         raise _damaged(path, "it is no JSON object")
     found, checksum = content.pop("format", None), content.pop("sha256", None)
-    if isinstance(found, int) and not isinstance(found, bool) and found > FORMAT:
+    if type(found) is int and found > FORMAT:
         raise DataError(f"{path} has format {found}, this version of storyloom reads {FORMAT}: prepare the data again")
-    if found != FORMAT or content_checksum(content) != checksum:
+    if type(found) is not int or found < 1 or content_checksum(content) != checksum:
         raise _damaged(path, "it is not as it was written")
-    return _validated(path, content)
+    return _validated(path, content, found)
 
 
-def _validated(path: Path, content: Mapping[str, Any]) -> Manifest:
+def _validated(path: Path, content: Mapping[str, Any], written: int) -> Manifest:
     try:
         manifest = TypeAdapter(Manifest).validate_json(json.dumps(content))
-        DataConfig(**manifest.settings)
+        settings = settings_of(DataConfig, {**manifest.settings, "rows": "packed"}, written, "settings")
+        manifest = replace(manifest, settings=DataConfig(**settings).model_dump(exclude={"rows"}))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise _damaged(path, f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
     except ConfigError as error:
-        raise _damaged(path, f"settings: {error}") from None
+        raise _damaged(path, str(error)) from None
     return manifest
 
 

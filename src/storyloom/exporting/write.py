@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from storyloom.errors import ConfigError, RunError, nearest
 from storyloom.exporting.card import card_of
@@ -12,7 +11,7 @@ from storyloom.runs.model_folder import DTYPES, write_model_folder
 from storyloom.runs.opening import Model, open_model
 
 
-def to_folder(model: Model, out: Path, *, dtype: str = "float32", checkpoint: str = "best") -> None:
+def to_folder(model: Model, out: Path, *, dtype: str, checkpoint: str) -> None:
     """A model folder of our own; see `storyloom.runs.model_folder`."""
     if dtype not in DTYPES:
         raise ConfigError(f"`dtype` = {dtype} is not one of its choices: {nearest(str(dtype), DTYPES)}")
@@ -25,7 +24,12 @@ EXPORTERS: dict[str, Callable[..., None]] = {"folder": to_folder}
 
 
 def export(
-    run: str | os.PathLike[str] | Model, out: str | os.PathLike[str], *, to: str = "folder", **options: Any
+    run: str | os.PathLike[str] | Model,
+    out: str | os.PathLike[str],
+    *,
+    to: str = "folder",
+    dtype: str = "float32",
+    checkpoint: str = "best",
 ) -> Path:
     """Write a trained model in another format, wholly or not at all.
 
@@ -34,8 +38,8 @@ def export(
         out: what to make; must not exist, or be an empty folder.
         to: a key of `EXPORTERS`. `folder`: a model folder, which `load`, `evaluate` and `train(init=...)` take as they
             take a run.
-        options: of the format. `folder` takes `dtype` (`float32`, `bf16`, or `int8` with a scale for each row) and
-            `checkpoint` (`best` or `last`).
+        dtype: of the weights: `float32`, `bf16`, or `int8` with a scale for each row.
+        checkpoint: `best` or `last`.
 
     Returns:
         The path of what was made.
@@ -45,11 +49,13 @@ def export(
         CheckpointError: the checkpoint is missing or damaged.
         ConfigError: the format, its dtype or the checkpoint is unknown.
     """
-    if to not in EXPORTERS:
+    if not isinstance(to, str) or to not in EXPORTERS:
         raise ConfigError(f"`to` = {to} is no format: {nearest(str(to), EXPORTERS)}")
     model, place = open_model(run), named_path("out", out, RunError)
     try:
-        EXPORTERS[to](model, place, **options)
+        EXPORTERS[to](model, place, dtype=dtype, checkpoint=checkpoint)
+    except NotADirectoryError:
+        raise RunError(f"{place} lies below a file: choose another `out`") from None
     except FileExistsError:
         raise RunError(f"{place} exists already: choose another `out`, or remove it first") from None
     except BlockingIOError:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from storyloom.config import ModelConfig
 from storyloom.config.formats import FORMAT, check_content, check_format, content_checksum, settings_of
 from storyloom.data.tokenization import Tokenizer, load_tokenizer
-from storyloom.errors import ConfigError, RunError
-from storyloom.files import MANIFEST, building_folder, find_damage, seal, write_json, write_text
+from storyloom.errors import CheckpointError, ConfigError, RunError
+from storyloom.files import building_folder, find_damage, seal, write_json, write_text
 from storyloom.runs.layout import CARD, MODEL_CONFIG, TOKENIZER, WEIGHTS
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class ModelFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        damage = find_damage(path)
+        damage = find_damage(path, of=(MODEL_CONFIG, WEIGHTS, TOKENIZER))
         if damage is not None:
             raise RunError(f"{path}/{damage}: put it back from a copy, or export the model again")
         file = path / MODEL_CONFIG
@@ -69,7 +69,13 @@ class ModelFolder:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the model was trained with."""
-        return load_tokenizer(self.path / TOKENIZER)
+        tokenizer = load_tokenizer(self.path / TOKENIZER)
+        if tokenizer.vocab_size != self.model_config.vocab_size:
+            raise RunError(
+                f"{self.path / TOKENIZER} has {tokenizer.vocab_size} tokens, the model {self.model_config.vocab_size}: "
+                "put it back from a copy"
+            )
+        return tokenizer
 
     @property
     def weights_file(self) -> Path:
@@ -78,11 +84,37 @@ class ModelFolder:
 
     def read_weights(self, checkpoint: str = "best") -> "Weights":
         """The weights by name, in float32. Raises `ConfigError` for another checkpoint: a model folder has one."""
-        from safetensors.torch import load_file
+        from safetensors import SafetensorError
+        from safetensors.torch import load
 
         if checkpoint != "best":
             raise ConfigError(f"`checkpoint` = {checkpoint}, but {self.path} is a model folder: leave it out")
-        return dequantized(load_file(self.weights_file))
+        try:
+            kept = load(self.weights_file.read_bytes())
+        except (OSError, SafetensorError):
+            raise CheckpointError(f"{self.weights_file} cannot be read: put it back from a copy") from None
+        self._check(kept)
+        return dequantized(kept)
+
+    def _check(self, kept: "Weights") -> None:
+        """Every tensor is of the dtype that the folder names, and has its scale; raises `CheckpointError`."""
+        import torch
+
+        for name, tensor in kept.items():
+            owner = kept.get(name.removesuffix(SCALE)) if name.endswith(SCALE) else None
+            expected = torch.bfloat16 if self.dtype == "bf16" else torch.float32
+            if self.dtype == "int8" and tensor.dim() == 2:
+                expected = torch.int8
+            is_right = tensor.dtype == expected and bool(torch.isfinite(tensor.float()).all())
+            if name.endswith(SCALE):
+                is_right &= owner is not None and tensor.shape == owner.shape[:1]
+            elif tensor.dtype == torch.int8:
+                is_right &= name + SCALE in kept
+            if not is_right:
+                raise CheckpointError(
+                    f"{self.weights_file} holds {name} not as {self.dtype} is kept: put it back from a copy, "
+                    "or export the model again"
+                )
 
     def load_model(self, checkpoint: str = "best", device: "str | torch.device | None" = None) -> "GPT":
         """The model, in evaluation mode; `device` as `choose_device` takes it."""
@@ -93,7 +125,7 @@ class ModelFolder:
 
 def is_model_folder(path: Path) -> bool:
     """Whether a folder is to be read as a model folder, sound or not."""
-    return (path / MODEL_CONFIG).is_file() or ((path / MANIFEST).is_file() and (path / WEIGHTS).is_file())
+    return (path / MODEL_CONFIG).is_file() or (path / CARD).is_file()
 
 
 def write_model_folder(

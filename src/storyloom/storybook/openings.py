@@ -191,10 +191,6 @@ class Openings:
         return (e for e in self.domains[slot].values() if e.key not in rivals and e.knows(form))
 
 
-def _after(text: str, rest: Opening) -> Opening:
-    return (text, *rest) if text else rest
-
-
 def _merged(opening: Opening) -> Opening:
     """Join neighbouring texts and drop empty ones."""
     merged: list[Part] = []

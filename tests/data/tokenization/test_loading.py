@@ -191,3 +191,15 @@ def test_an_unknown_kind_offers_the_nearest(tmp_path):
         train_tokenizer("chars", TRAINED_ON, 283)
     with pytest.raises(TokenizerError, match=r"no tokenizer at .*t\.json"):
         train_tokenizer(str(tmp_path / "t.json"), TRAINED_ON, 283)
+
+
+def test_a_vocabulary_without_its_unknown_token_is_refused(tmp_path):
+    """It was the library's own bare Exception, as soon as the tokenizer met a character that it did not know."""
+    path = tmp_path / "tokenizer.json"
+    CharTokenizer.train(["abc"], 0).save(path)
+    content = json.loads(path.read_text())
+    vocabulary = content["model"]["vocab"]
+    content["model"]["vocab"] = {token: index for token, index in vocabulary.items() if "unknown" not in token}
+    path.write_text(json.dumps(content))
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json"):
+        load_tokenizer(path)

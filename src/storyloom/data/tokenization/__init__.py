@@ -73,7 +73,10 @@ def load_tokenizer(path: Path) -> Tokenizer:
         tokenizer = KINDS_OF_FILE[model_type](backend)
     except (KeyError, IndexError):
         raise TokenizerError(f"{path} holds a {model_type} of another alphabet, or with ids left out") from None
-    given_back = tokenizer.decode(backend.encode(_PROBE, add_special_tokens=False).ids)
+    try:
+        given_back = tokenizer.decode(backend.encode(_PROBE, add_special_tokens=False).ids)
+    except Exception as error:  # the library's own, for a vocabulary without its unknown token
+        raise TokenizerError(f"cannot read the tokenizer {path}: {error}") from None
     if given_back != _PROBE and not tokenizer.unknown_characters(_PROBE):
         raise TokenizerError(
             f"{path} does not give back the text that it encodes (a normaliser, a space put before it, or bytes left "
