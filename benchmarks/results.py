@@ -7,7 +7,8 @@ from typing import Any
 
 from storyloom.errors import DataError
 from storyloom.files import write_text
-from storyloom.runs.rows import read_rows
+from storyloom.runs.layout import METRICS
+from storyloom.runs.rows import FinalRow, StartRow, TrainRow, read_rows
 
 Row = dict[str, Any]  # a line
 
@@ -20,7 +21,7 @@ def read_results(path: Path) -> list[Row]:
         try:
             rows.append(json.loads(line))
         except ValueError:
-            raise DataError(f"line {number} of {path} is no JSON: mend it, or remove it to run that again") from None
+            raise DataError(f"line {number} of {path} is no JSON: fix it, or remove it to run that again") from None
     return rows
 
 
@@ -52,17 +53,17 @@ def outcome(row: Row) -> str:
 
 def figures_of(run: Path) -> Row:
     """What a finished run has left in its `metrics.jsonl`."""
-    rows = read_rows(run / "metrics.jsonl")
-    (start,) = (row for row in rows if row["kind"] == "start")
-    last = [row for row in rows if row["kind"] == "train"][-1]
-    (final,) = (row for row in rows if row["kind"] == "final")
+    (start,), (final,) = read_rows(run / METRICS, StartRow), read_rows(run / METRICS, FinalRow)
+    last = read_rows(run / METRICS, TrainRow)[-1]
     return {
-        **{name: start[name] for name in ("parameters", "threads", "precision", "compiled")},
-        "updates": last["step"],
-        "tokens": last["tokens"],
-        "epochs": last["epoch"],
-        "tokens_per_second": round(last["tokens"] / last["seconds"]),  # updates alone
-        **{name: round(final[name], 5) for name in ("nats_per_token", "bits_per_byte", "bits_per_byte_stderr")},
-        "held_out_stories": final["stories"],
-        "held_out_bytes": final["bytes"],
+        **{name: getattr(start, name) for name in ("parameters", "threads", "precision", "compiled")},
+        "updates": last.step,
+        "tokens": last.tokens,
+        "epochs": last.epoch,
+        "tokens_per_second": round(last.tokens / last.seconds),  # updates alone
+        **{
+            name: round(getattr(final, name), 5) for name in ("nats_per_token", "bits_per_byte", "bits_per_byte_stderr")
+        },
+        "held_out_stories": final.stories,
+        "held_out_bytes": final.bytes,
     }

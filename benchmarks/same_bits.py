@@ -78,7 +78,8 @@ def worker(folder: Path, part: str) -> None:
     if not data.exists():
         storyloom.prepare("storybook", out=data, vocab_size=307, limit_mb=0.05)
 
-    def listen(row: dict[str, Any]) -> None:
+    def listen(row: Any) -> None:
+        row = row if isinstance(row, dict) else vars(row)  # an older commit has dictionaries
         if part == "stop" and row["kind"] == "train" and row["step"] == STOP_AT:
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -31,7 +31,9 @@ from systems_report import document
 import storyloom
 from storyloom.errors import ConfigError, DataError, StoryloomError, TrainingDiverged
 from storyloom.files import sha256_of, write_text
-from storyloom.runs.rows import read_rows
+from storyloom.runs.layout import METRICS
+from storyloom.runs.rows import FinalRow, StartRow, TrainRow, read_rows
+from storyloom.runs.rows import Row as MetricsRow
 from storyloom.runtime.device import count_cores
 from storyloom.runtime.machine import processor_name
 
@@ -177,7 +179,7 @@ def measure(job: Job, data: Path, runs: Path) -> Row:
             )
             figures = {
                 **figures_of(run.path),
-                **losses_of(read_rows(run.path / "metrics.jsonl")),
+                **losses_of(read_rows(run.path / METRICS)),
                 # Of this process alone: `getrusage` begins with the peak of the one that started it.
                 "peak_memory": read_proc("status", "VmHWM"),
                 "samples": tell(run.path, contestant),
@@ -189,24 +191,24 @@ def measure(job: Job, data: Path, runs: Path) -> Row:
     return {**figures, **machine, **versions, "date": datetime.now(UTC).date().isoformat()}
 
 
-def losses_of(rows: Sequence[Row]) -> Row:
+def losses_of(rows: Sequence[MetricsRow]) -> Row:
     """From a run's metrics: training losses, minutes, and whether the bits/byte may be compared."""
-    updates = [row for row in rows if row["kind"] == "train"]
-    (start,) = (row for row in rows if row["kind"] == "start")
-    (final,) = (row for row in rows if row["kind"] == "final")
+    updates = [row for row in rows if isinstance(row, TrainRow)]
+    (start,) = (row for row in rows if isinstance(row, StartRow))
+    (final,) = (row for row in rows if isinstance(row, FinalRow))
     ends = {"first": updates[:1], "last": updates[-last_updates(len(updates)) :]}
     kinds = {"nats_per_token": "loss", "bits_per_byte": "bits_per_byte"}
     return {
         **{
-            f"{end}_training_{kind}": round(fmean(row[name] for row in ends[end]), 4)
+            f"{end}_training_{kind}": round(fmean(getattr(row, name) for row in ends[end]), 4)
             for end in ends
             for kind, name in kinds.items()
         },
-        "device": start["device"],
-        "minutes_taken": final["minutes"],
-        "comparable": final["comparable"],
-        "why_not_comparable": final.get("why_not_comparable"),
-        "held_out_sha256": final["text_sha256"][:12],
+        "device": start.device,
+        "minutes_taken": final.minutes,
+        "comparable": final.comparable,
+        "why_not_comparable": final.why_not_comparable,
+        "held_out_sha256": final.text_sha256[:12],
     }
 
 

@@ -159,7 +159,7 @@ class LiveCurve:
     """Is told every row of the metrics; draws the losses, and prints the samples."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.rows: dict[str, list[Any]] = defaultdict(list)
         self.figure, self.axes = plt.subplots(figsize=(8, 4))
         self.drawn = 0.0
         if IN_NOTEBOOK:
@@ -167,12 +167,12 @@ class LiveCurve:
 
             self.handle = display(self.figure, display_id=True)
 
-    def __call__(self, row: dict[str, Any]) -> None:
+    def __call__(self, row: Any) -> None:
         """Keep a row, and show what it changes."""
-        self.rows[row["kind"]].append(row)
-        if row["kind"] == "sample":
-            print(f"after {row['step']} updates ({followed(row['story'])}): {row['story'][:150]!r} ...")
-        if row["kind"] == "final" or time.monotonic() > self.drawn + 1:
+        self.rows[row.kind].append(row)
+        if row.kind == "sample":
+            print(f"after {row.step} updates ({followed(row.story)}): {row.story[:150]!r} ...")
+        if row.kind == "final" or time.monotonic() > self.drawn + 1:
             self.draw()
             self.drawn = time.monotonic()
             if IN_NOTEBOOK:
@@ -182,7 +182,8 @@ class LiveCurve:
         """All that is known so far."""
         self.axes.clear()
         for kind, loss, style in (("train", "loss", "-"), ("eval", "nats_per_token", "o-")):
-            steps, losses = [row["step"] for row in self.rows[kind]], [row[loss] for row in self.rows[kind]]
+            steps = [row.step for row in self.rows[kind]]
+            losses = [getattr(row, loss) for row in self.rows[kind]]
             pale, label = kind == "train", "held-out stories" if kind == "eval" else "this update's stories"
             self.axes.plot(steps, losses, style, color=BLUE if pale else ORANGE, alpha=0.5 if pale else 1, label=label)
         self.axes.axhline(START, color=GRAY, linestyle=":", label=f"knowing nothing: {START:.2f}")
@@ -234,16 +235,16 @@ the lower one it must look further back than one token. What is left after that 
 # %%
 train_rows, evaluations, (final,) = curve.rows["train"], curve.rows["eval"], curve.rows["final"]
 for name, rival in RIVALS.items():
-    passed = next(row["step"] for row in train_rows if row["loss"] < rival)
+    passed = next(row.step for row in train_rows if row.loss < rival)
     print(f"{name} is beaten for the first time at update {passed}")
 assert len(train_rows) == STEPS
-assert abs(train_rows[0]["loss"] - START) < 0.3  # it does start there
-assert evaluations[-1]["nats_per_token"] > LIMIT  # and nobody passes the limit
-assert evaluations[-1]["nats_per_token"] < evaluations[0]["nats_per_token"] < START
-way = (START - evaluations[-1]["nats_per_token"]) / (START - LIMIT)
+assert abs(train_rows[0].loss - START) < 0.3  # it does start there
+assert evaluations[-1].nats_per_token > LIMIT  # and nobody passes the limit
+assert evaluations[-1].nats_per_token < evaluations[0].nats_per_token < START
+way = (START - evaluations[-1].nats_per_token) / (START - LIMIT)
 print(f"{way:.0%} of the way from knowing nothing to the limit")
-print(f"all {final['stories']} held-out stories: {final['bits_per_byte']:.3f} bits/byte, ", end="")
-print(f"the limit is {final['limit_bits_per_byte']:.3f}: still {final['gap_bits_per_byte']:.3f} to go")
+print(f"all {final.stories} held-out stories: {final.bits_per_byte:.3f} bits/byte, ", end="")
+print(f"the limit is {final.limit_bits_per_byte:.3f}: still {final.gap_bits_per_byte:.3f} to go")
 
 # %% [markdown]
 """

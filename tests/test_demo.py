@@ -9,7 +9,7 @@ from storyloom import demo, storybook
 from storyloom.errors import ConfigError, RunError
 from storyloom.files import is_vacant
 from storyloom.generation import STRATEGIES, StoryTeller
-from storyloom.runs.rows import read_rows
+from storyloom.runs import Run
 from storyloom.training import train
 
 SMALL = ["train.max_steps=5", "model.n_layer=1", "model.n_embd=32", "model.block_size=37", "train.batch_size=3"]
@@ -62,8 +62,8 @@ def test_goes_the_whole_way(small, tmp_path):
     assert result.run.path == tmp_path / "X" / "run"
     assert result.plot == tmp_path / "X" / "run" / "loss.png"
     assert result.plot.is_file()
-    gap = result.figures["bits_per_byte"] - result.figures["limit_bits_per_byte"]
-    assert result.figures["gap_bits_per_byte"] == pytest.approx(gap)
+    gap = result.figures.bits_per_byte - result.figures.limit_bits_per_byte
+    assert result.figures.gap_bits_per_byte == pytest.approx(gap)
     assert gap > 0
     assert result.share_parsed == 0  # five steps teach nobody to tell
 
@@ -129,8 +129,8 @@ def test_the_demo_of_the_readme_ends_in_its_time_and_near_the_limit(tmp_path):
     """As `make demo` runs it: no test ever did, and its two minutes took four beside another program."""
     command = [sys.executable, "-c", "from storyloom.cli import main; main()", "demo", "--out", str(tmp_path / "X")]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8").stdout
-    final = read_rows(tmp_path / "X" / "run" / "metrics.jsonl", "final")[-1]
-    assert 0.9 * 2 <= final["minutes"] <= 1.05 * 2
-    assert final["gap_bits_per_byte"] < 0.06
+    final = Run(tmp_path / "X" / "run").figures
+    assert 0.9 * 2 <= final.minutes <= 1.05 * 2
+    assert final.gap_bits_per_byte < 0.06
     assert "of the sampled stories follow the grammar to the end" in shown
     assert (tmp_path / "X" / "run" / "loss.png").is_file()

@@ -75,7 +75,7 @@ from storyloom.runs.checkpoint import load_state
 from storyloom.runs.rows import read_rows
 run = Run({str(run)!r})
 assert run.tokenizer.vocab_size == run.model_config.vocab_size
-assert read_rows(run.path / "metrics.jsonl", "final")
+assert run.figures == read_rows(run.path / "metrics.jsonl")[-1]
 assert load_state(run.checkpoint_folder("last"))["step"] == 11
 """
     )

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from storyloom import storybook
 from storyloom.data import Data, prepare
@@ -14,7 +13,7 @@ from storyloom.files import is_vacant
 from storyloom.generation import STRATEGIES, StoryTeller, load
 from storyloom.reporting import plot_losses
 from storyloom.runs import Run
-from storyloom.runs.rows import read_rows
+from storyloom.runs.rows import FinalRow
 from storyloom.training import train
 
 PRESET = "tiny"
@@ -27,8 +26,8 @@ class Demo:
     """What the demo made and found."""
 
     run: Run
-    figures: dict[str, Any]
-    """The final evaluation, with `limit_bits_per_byte` and `gap_bits_per_byte`."""
+    figures: FinalRow
+    """The final evaluation, with the limit and the gap to it."""
     stories: dict[str, str]
     """A story by each strategy."""
     share_parsed: float
@@ -65,17 +64,15 @@ def run_demo(
     try:
         run = train(data, out=folder / "run", preset=PRESET, minutes=minutes, progress=progress)
     except BaseException:  # too few minutes, which only a probe can tell, or Ctrl-C
-        if not (
-            folder / "run" / "config.toml"
-        ).is_file():  # nothing to go on with: leave the place free for another try
+        if not (folder / "run" / "config.toml").is_file():  # nothing to continue: leave the place free for another try
             shutil.rmtree(folder)
         raise
-    figures = read_rows(run.path / "metrics.jsonl", "final")[-1]
+    assert run.figures is not None, "it is finished"
     teller = load(run.path)
     say("3. It tells stories, and the grammar reads them.")
     stories = {name: teller.tell(PROMPT, strategy=name, seed=seed) for seed, name in enumerate(STRATEGIES)}
     share, departures = check_grammar(teller)
-    return Demo(run, figures, stories, share, departures, plot_losses(run))
+    return Demo(run, run.figures, stories, share, departures, plot_losses(run))
 
 
 def check_grammar(teller: StoryTeller, count: int = CHECKED_STORIES, seed: int = 2) -> tuple[float, list[str]]:

@@ -6,7 +6,7 @@ import ablate
 import pytest
 from ablation_arms import Job, Round
 
-from storyloom.runs.rows import MetricsLog
+from ..invented import eval_row, final_row, start_row, train_row, write_rows
 
 pytestmark = pytest.mark.usefixtures("real")
 
@@ -82,13 +82,14 @@ def test_a_run_has_a_process_of_its_own_with_its_share_of_the_cores(tmp_path, mo
 
 
 def test_figures_are_those_of_the_last_update_and_of_all_held_out_stories(tmp_path):
-    log = MetricsLog(tmp_path)
-    log.write("start", 0, parameters=53, threads=3, precision="bf16", compiled=True)
-    log.write("train", 1, tokens=700, epoch=0.25, seconds=7.0)
-    log.write("eval", 1, bits_per_byte=9.0, nats_per_token=9.0, bits_per_byte_stderr=9.0, stories=2, bytes=9)
-    log.write("train", 2, tokens=1300, epoch=0.5, seconds=10.0)
-    log.write("final", 2, bits_per_byte=0.75, nats_per_token=1.5, bits_per_byte_stderr=0.125, stories=17, bytes=1009)
-    log.close()
+    write_rows(
+        tmp_path,
+        start_row(parameters=53, threads=3, precision="bf16", compiled=True),
+        train_row(1, tokens=700, epoch=0.25, seconds=7.0),
+        eval_row(1, bits_per_byte=9.0, nats_per_token=9.0, bits_per_byte_stderr=9.0, stories=2, bytes=9),
+        train_row(2, tokens=1300, epoch=0.5, seconds=10.0),
+        final_row(2, bits_per_byte=0.75, nats_per_token=1.5, bits_per_byte_stderr=0.125, stories=17, bytes=1009),
+    )
     assert ablate.figures_of(tmp_path) == {
         "parameters": 53,
         "threads": 3,

@@ -19,6 +19,8 @@ from storyloom.data import Data
 from storyloom.errors import RunError
 from storyloom.generation import make_strategy
 
+from ..invented import eval_row, final_row, start_row, train_row
+
 ORIGIN = {"text": "T.txt", "text_sha256": "abc", "text_bytes": 9_000_011}
 ORIGIN |= {"val": "V.txt", "val_sha256": "def", "val_bytes": 700_001}
 BITS = {
@@ -160,11 +162,10 @@ def test_folders_of_data_are_shared_where_the_text_is_prepared_alike(tmp_path):
 
 def test_the_last_training_loss_is_the_mean_of_the_last_hundredth_of_the_updates():
     """Of 250 updates the last two; of 2,900 the last 29; of 53 the last one."""
-    ends = [{"kind": "start", "device": "abacus"}]
-    ends += [{"kind": "final", "minutes": 1.5, "comparable": True, "text_sha256": "0123456789abcdef"}]
+    ends = [start_row(device="abacus"), final_row(minutes=1.5, text_sha256="0123456789abcdef")]
     for count, last in ((250, 249.5), (2900, 2886.0), (53, 53.0)):
-        rows = [{"kind": "train", "loss": step, "bits_per_byte": 2 * step} for step in range(1, count + 1)]
-        losses = systems.losses_of([ends[0], {"kind": "eval", "loss": 7}, *rows, ends[1]])
+        rows = [train_row(step, loss=step, bits_per_byte=2 * step) for step in range(1, count + 1)]
+        losses = systems.losses_of([ends[0], eval_row(), *rows, ends[1]])
         assert (losses["first_training_nats_per_token"], losses["last_training_nats_per_token"]) == (1, last)
         assert (losses["first_training_bits_per_byte"], losses["last_training_bits_per_byte"]) == (2, 2 * last)
     assert (losses["device"], losses["minutes_taken"], losses["held_out_sha256"]) == ("abacus", 1.5, "0123456789ab")

@@ -11,9 +11,10 @@ def test_shows_what_was_made_and_found(command, workspace, monkeypatch, tmp_path
     def pretend(out, minutes, say):
         asked.append((out, minutes))
         say("1. A chapter.")
-        figures = storyloom.evaluate(workspace / "R")
+        run = Run(workspace / "R")
+        assert run.figures is not None
         stories = {"greedy": "[red] cat", "top-p": "A dog."}
-        return Demo(Run(workspace / "R"), figures, stories, 0.75, [f"at {n}" for n in range(7)], Path("P.png"))
+        return Demo(run, run.figures, stories, 0.75, [f"at {n}" for n in range(7)], Path("P.png"))
 
     monkeypatch.setattr(storyloom.demo, "run_demo", pretend)
     outcome = command("demo", "--minutes", "0.7", "--out", tmp_path / "X")

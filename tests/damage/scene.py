@@ -113,8 +113,8 @@ class Scene:
     def _die(self) -> None:
         """Train until behind a checkpoint, so that the log has a row that no checkpoint vouches for."""
 
-        def listen(row: dict[str, Any]) -> None:
-            if row["kind"] == "train" and row["step"] == 5:
+        def listen(row: Any) -> None:
+            if row.kind == "train" and row.step == 5:
                 raise Death
 
         try:

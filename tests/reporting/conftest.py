@@ -1,10 +1,8 @@
 """Runs to be reported on: invented ones, whose figures are known, and one that was really trained."""
 
-import json
 import math
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,7 +10,9 @@ from storyloom.config import Config, DataConfig, ModelConfig, TrainConfig, save_
 from storyloom.data import Data
 from storyloom.reporting import stories
 from storyloom.reporting.record import Record
+from storyloom.runs.rows import Row
 
+from ..invented import eval_row, final_row, sample_row, start_row, train_row, write_rows
 from .runs import SECONDS, TOKENS, scored, train
 
 
@@ -33,23 +33,19 @@ def make_record(tmp_path):
         )
         made = {"data": "gone", "tokenizer": "T", "storyloom": "0.1", "torch": "2.13"}
         save_config(folder / "config.toml", config, made | (origin or {}))
-        start = {"parameters": 4567, "flops_per_token": 89_000, "device": "cpu", "precision": "fp32"}
-        rows: list[dict[str, Any]] = [{"kind": "start", "step": 0, **start, "threads": 3, "compiled": False}]
+        told: list[Row] = [start_row(), *(sample_row(step, story) for step, story in samples)]
         best = math.inf
         for step, loss in enumerate(losses, start=1):
             figures = {"epoch": step / epoch, "learning_rate": step * 1e-4, "grad_norm": 1 / step}
             pace = {"tokens_per_second": TOKENS / SECONDS, "seconds": step * SECONDS}
-            bits = {"loss": loss, "bits_per_byte": loss / math.log(2) / 2.9}
-            rows.append({"kind": "train", "step": step, "tokens": TOKENS * step, **bits, **figures, **pace})
+            bits = {"loss": float(loss), "bits_per_byte": loss / math.log(2) / 2.9}
+            told.append(train_row(step, tokens=TOKENS * step, **bits, **figures, **pace))
             for _, nats in (found for found in evaluations if found[0] == step):
-                rows.append({"kind": "eval", "step": step, **scored(nats), "is_best": nats < best})
+                told.append(eval_row(step, **scored(nats), is_best=nats < best))
                 best = min(best, nats)
         if final is not None:
-            row = {"comparable": True, "text_sha256": "abc", "minutes": 1.7} | final
-            rows.append({"kind": "final", "step": len(losses), "checkpoint": "best", **row})
-        told = [{"kind": "sample", "step": step, "story": story} for step, story in samples]
-        for file, content in (("metrics.jsonl", rows), ("samples.jsonl", told)):
-            (folder / file).write_text("".join(json.dumps(row) + "\n" for row in content), encoding="utf-8")
+            told.append(final_row(len(losses), **final))
+        write_rows(folder, *told)
         return Record(folder)
 
     return make

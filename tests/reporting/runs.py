@@ -2,14 +2,14 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import storyloom
 from storyloom.data import Data
 from storyloom.runs import load_checkpoint, save_checkpoint
-from storyloom.runs.rows import MetricsLog
+from storyloom.runs.rows import RunLog
 
 TOKENS, SECONDS = 113, 0.5  # of an update
 BYTES, SCORED = 3001, 1009  # of the validation text
@@ -64,7 +64,7 @@ def rewrite(run: Path, file: str, **changes: Any) -> None:
 
 def vouch(run: Path) -> None:
     """Let the last checkpoint vouch for the rows as they are now."""
-    folder, log = run / "checkpoints" / "last", MetricsLog(run)
-    checkpoint = load_checkpoint(folder)
-    save_checkpoint(folder, replace(checkpoint, state={**checkpoint.state, "logs": log.marks()}))
+    folder, log = run / "checkpoints" / "last", RunLog(run)
+    checkpoint, marks = load_checkpoint(folder), {name: asdict(mark) for name, mark in log.marks().items()}
+    save_checkpoint(folder, replace(checkpoint, state={**checkpoint.state, "logs": marks}))
     log.close()

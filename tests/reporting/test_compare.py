@@ -37,8 +37,8 @@ def test_the_page_has_both_runs_figures(compared, finished, other, tmp_path):
     for run in (finished, other):
         final = Record(run).final
         shown = page.text["figures"]
-        assert f"{final['bits_per_byte']:.4f} ± {final['bits_per_byte_stderr']:.4f}" in shown
-        assert f"{final['nats_per_token']:.4f}" in shown
+        assert f"{final.bits_per_byte:.4f} ± {final.bits_per_byte_stderr:.4f}" in shown
+        assert f"{final.nats_per_token:.4f}" in shown
     assert "different texts" not in page.html
     tellers = [storyloom.load(run) for run in (finished, other)]
     assert page.stories == [teller.tell(seed=0, max_new_tokens=13) for teller in tellers]

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,7 +127,7 @@ def test_validation_against_training(make_record, validation, mood, words):
 )
 def test_a_gap_is_overfitting_only_where_it_is_known_and_text_was_repeated(make_record, stderr, epoch, is_known):
     record = make_record([2.0] * 101, [(101, 2.5)], epoch=epoch)
-    record.evaluations[0]["bits_per_byte_stderr"] = stderr
+    record.evaluations[0] = replace(record.evaluations[0], bits_per_byte_stderr=stderr)
     finding = diagnosis.generalisation(record)
     assert ("learn its text by heart" in finding.text, finding.mood == "watch") == (is_known, is_known)
     assert ("harder than the training text, or too few to tell" in finding.text) != is_known
@@ -218,7 +219,7 @@ def test_rows_that_cut_or_overlap_are_counted_by_their_tokens(make_record, story
     assert diagnosis.repeats(make_record([2.0] * 7, rows=rows)) is None, "without the data no one can tell"
     settings = ["train.max_steps=97", "train.eval_interval=97", "train.sample_interval=97", f"data.rows={rows}"]
     record = Record(train(story_data, tmp_path / "rows", *settings))
-    times = record.train[-1]["tokens"] / story_data.manifest.train.tokens
+    times = record.train[-1].tokens / story_data.manifest.train.tokens
     finding = diagnosis.repeats(record)
     assert f"each token of its text {times:.2g} times on average" in finding.text
     assert "twice" not in finding.text
@@ -233,8 +234,7 @@ def test_an_even_speed(make_record):
 
 def test_an_uneven_speed_is_to_be_watched_and_its_cause_not_known(make_record):
     record = make_record([2.0] * 101)
-    for row in record.train[3:11]:
-        row["tokens_per_second"] /= 10
+    record.train[3:11] = [replace(row, tokens_per_second=22.6) for row in record.train[3:11]]
     finding = diagnosis.speed(record)
     assert finding.mood == "watch"
     assert finding.text.endswith("but from less than 23 in its slowest twentieth.")
@@ -243,16 +243,15 @@ def test_an_uneven_speed_is_to_be_watched_and_its_cause_not_known(make_record):
 def test_the_first_update_after_a_start_says_nothing_of_the_speed(make_record):
     """It may have compiled the step. Seven of 101 are a slowest twentieth."""
     record = make_record([2.0] * 101)
-    record.starts = [{**record.starts[0], "step": step} for step in range(0, 91, 15)]
+    record.starts = [replace(record.starts[0], step=step) for step in range(0, 91, 15)]
     for start in record.starts:
-        record.train[start["step"]]["tokens_per_second"] = 1
+        record.train[start.step] = replace(record.train[start.step], tokens_per_second=1.0)
     assert diagnosis.speed(record).mood == "plain"
 
 
 def test_rows_of_other_lengths_have_other_speeds(make_record):
     record = make_record([2.0] * 101, rows="padded")
-    for row in record.train[3:11]:
-        row["tokens_per_second"] /= 10
+    record.train[3:11] = [replace(row, tokens_per_second=22.6) for row in record.train[3:11]]
     assert diagnosis.speed(record).text == "It learnt from 226 tokens/s in the middle (0.0201 GFLOP/s)."
 
 

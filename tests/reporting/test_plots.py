@@ -1,4 +1,3 @@
-import json
 import math
 import shutil
 
@@ -11,6 +10,9 @@ from storyloom.config import Config, ModelConfig, save_config
 from storyloom.errors import RunError
 from storyloom.reporting import plot_losses, plots
 from storyloom.runs import Run
+from storyloom.runs.rows import Row
+
+from ..invented import eval_row, final_row, start_row, train_row, write_rows
 
 LIMIT = {"limit_bits_per_byte": 0.7, "bytes": 3001, "tokens": 1009}
 LIMIT_IN_NATS_PER_TOKEN = 0.7 * 3001 * math.log(2) / 1009
@@ -35,13 +37,13 @@ def make_run(tmp_path):
     def make(losses, evaluations=(), final=None):
         """A run with a loss for each step; evaluations are (step, loss)."""
         save_config(tmp_path / "config.toml", Config(model=ModelConfig(vocab_size=53)), {"data": "D", "tokenizer": "T"})
-        rows: list[dict[str, object]] = [{"kind": "start", "step": 0}]
+        told: list[Row] = [start_row()]
         for step, loss in enumerate(losses, start=1):
-            rows.append({"kind": "train", "step": step, "tokens": 111 * step, "loss": loss})
-            rows[-1] |= {"learning_rate": step * 1e-4, "grad_norm": 1 / step}
-        rows += [{"kind": "eval", "step": s, "stories": 7, "nats_per_token": loss} for s, loss in evaluations]
-        rows += [{"kind": "final", "step": len(losses), **final}] if final is not None else []
-        (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            figures = {"learning_rate": step * 1e-4, "grad_norm": 1 / step}
+            told.append(train_row(step, tokens=111 * step, loss=loss, **figures))
+        told += [eval_row(step, nats_per_token=loss) for step, loss in evaluations]
+        told += [final_row(len(losses), **final)] if final is not None else []
+        write_rows(tmp_path, *told)
         return tmp_path
 
     return make

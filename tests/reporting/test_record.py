@@ -1,5 +1,6 @@
 import math
 import os
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,7 @@ def test_a_run_without_a_step_is_refused(make_record):
 
 def test_samples_whose_update_is_not_kept_are_left_out(make_record):
     record = make_record([4.0, 3.0, 2.0], samples=[(2, "a cat"), (5, "a dog")])
-    assert [row["story"] for row in record.samples] == ["a cat"]
+    assert [row.story for row in record.samples] == ["a cat"]
 
 
 def test_metrics_without_their_beginning_are_refused(make_record):
@@ -52,8 +53,8 @@ def test_what_is_measured_belongs_to_the_checkpoint(make_record):
     best, last = record.measured("best"), record.measured("last")
     assert best is not None
     assert last is not None
-    assert (best.row["nats_per_token"], best.step, best.is_all) == (3.25, 6, True)
-    assert (last.row["nats_per_token"], last.step, last.is_all) == (3.4, 9, False)
+    assert (best.row.nats_per_token, best.step, best.is_all) == (3.25, 6, True)
+    assert (last.row.nats_per_token, last.step, last.is_all) == (3.4, 9, False)
 
 
 def test_where_the_last_is_the_best_both_are_the_same(make_record):
@@ -72,7 +73,7 @@ def test_an_interrupted_run_has_what_it_has(make_record):
 def test_the_time_of_updates_and_that_on_the_wall(make_record):
     record = make_record([4.0] * 6, (), scored(3.5))
     assert (record.minutes, record.wall_minutes) == (6 * 0.5 / 60, 1.7)
-    record.starts.append({**record.starts[0], "step": 3})  # continued later: the final row knows all parts
+    record.starts.append(replace(record.starts[0], step=3))  # continued later: the final row knows all parts
     assert record.wall_minutes == 1.7
     assert make_record([4.0], name="unfinished").wall_minutes is None
 
@@ -151,7 +152,14 @@ def test_a_column_is_read_once(make_record):
     record = make_record([4.0, 3.0])
     np.testing.assert_array_equal(record.column("loss"), [4.0, 3.0])
     assert record.column("loss") is record.column("loss")
-    assert np.isnan(record.column("no such thing")).tolist() == [True, True]
+    with pytest.raises(AttributeError, match="dreams"):
+        record.column("dreams")
+
+
+def test_a_norm_that_is_not_known_is_nan(make_record):
+    record = make_record([4.0, 3.0])
+    record.train[0] = replace(record.train[0], grad_norm=None)
+    np.testing.assert_array_equal(record.column("grad_norm"), [math.nan, 0.5])
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="file names are text here")

@@ -1,4 +1,3 @@
-import json
 import os
 import shlex
 import shutil
@@ -11,8 +10,10 @@ from storyloom.generation import STRATEGIES
 from storyloom.reporting import report
 from storyloom.reporting.record import Record
 from storyloom.reporting.references import TINYSTORIES_LOSSES
-from storyloom.runs.rows import read_rows
+from storyloom.runs.layout import LOGS
+from storyloom.runs.rows import SampleRow, TrainRow, read_rows
 
+from ..invented import write_rows
 from .pages import Page, is_self_contained
 from .runs import BYTES_PER_TOKEN, rewrite, scored, vouch
 
@@ -45,25 +46,25 @@ def test_it_needs_nothing_but_itself(page):
 
 
 def test_key_figures_are_the_runs_own(page, rows):
-    final, last = rows[-1], [row for row in rows if row["kind"] == "train"][-1]
-    assert final["kind"] == "final"
+    final, last = rows[-1], [row for row in rows if isinstance(row, TrainRow)][-1]
+    assert final.kind == "final"
     shown = page.text[""]
     for name in ("bits_per_byte", "limit_bits_per_byte", "gap_bits_per_byte", "nats_per_token"):
-        assert f"{final[name]:.4f}" in shown
-    assert f"± {final['bits_per_byte_stderr']:.4f}" in shown
-    assert f"{final['perplexity']:.3f}" in shown
-    assert f"{last['tokens'] / last['seconds']:,.0f}" in shown
-    assert f"{final['stories']} validation stories" in shown
+        assert f"{getattr(final, name):.4f}" in shown
+    assert f"± {final.bits_per_byte_stderr:.4f}" in shown
+    assert f"{final.perplexity:.3f}" in shown
+    assert f"{last.tokens / last.seconds:,.0f}" in shown
+    assert f"{final.stories} validation stories" in shown
 
 
 def test_the_headline_says_what_was_trained_on_what(page, rows, story_data):
     """By hand from the run: its parameters, the manifest's counts, the tokens that it saw."""
-    start, last = rows[0], [row for row in rows if row["kind"] == "train"][-1]
+    start, last = rows[0], [row for row in rows if isinstance(row, TrainRow)][-1]
     train = story_data.manifest.train
     shown = " ".join(page.text[""].split())
-    assert f"A GPT of {start['parameters'] / 1e3:.3g}k parameters, trained on storybook" in shown
+    assert f"A GPT of {start.parameters / 1e3:.3g}k parameters, trained on storybook" in shown
     assert f"({train.stories:,} stories, {train.bytes / 1e3:.1f} kB, {train.tokens / 1e3:.3g}k tokens" in shown
-    assert f"It saw {last['tokens'] / 1e3:.3g}k tokens" in shown
+    assert f"It saw {last.tokens / 1e3:.3g}k tokens" in shown
     assert "on the CPU with 1 thread" in shown
 
 
@@ -75,10 +76,10 @@ def test_every_chart_is_there(page):
 
 
 def test_samples_are_told_in_the_order_of_their_steps(page, finished):
-    samples = read_rows(finished / "samples.jsonl")
-    assert page.stories[: len(samples)] == [row["story"] for row in samples]
+    samples = read_rows(finished / "samples.jsonl", SampleRow)
+    assert page.stories[: len(samples)] == [row.story for row in samples]
     shown = page.text["film"]
-    assert [f"step {row['step']} ·" in shown for row in samples] == [True] * 4
+    assert [f"step {row.step} ·" in shown for row in samples] == [True] * 4
 
 
 def test_a_story_by_each_strategy_with_its_figures(page, finished):
@@ -134,16 +135,15 @@ def test_the_commands_train_the_same_run_again(page, finished, tmp_path):
     assert words[:2] == ["storyloom", "train"]
     options = dict(zip(words[2::2], words[3::2], strict=True))
     again = storyloom.train(options["--data"], out=tmp_path / "R", config=options["--config"], progress=False)
-    losses = [[row["loss"] for row in Record(run).train] for run in (finished, again.path)]
+    losses = [[row.loss for row in Record(run).train] for run in (finished, again.path)]
     assert losses[0] == losses[1]
 
 
 @pytest.mark.usefixtures("short_stories")
 def test_an_interrupted_run_has_a_report(run_copy):
     """As Ctrl-C leaves it: no final row, the last checkpoint beyond the last evaluation."""
-    path = run_copy / "metrics.jsonl"
-    kept = [row for row in read_rows(path) if row["step"] <= 17]
-    path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    rows = [row for name in LOGS for row in read_rows(run_copy / name)]
+    write_rows(run_copy, *(row for row in rows if row.step <= 17 or isinstance(row, SampleRow)))
     vouch(run_copy)
     page = Page(storyloom.write_report(run_copy))
     assert "come to step 17 of 29" in page.text["findings"]

@@ -70,7 +70,7 @@ def test_a_run_from_anothers_weights_can_be_made_again(finished, story_data, tmp
     again = storyloom.train(
         options["--data"], out=tmp_path / "S", config=options["--config"], init=options["--init"], progress=False
     )
-    losses = [[row["loss"] for row in Record(each).train] for each in (run, again)]
+    losses = [[row.loss for row in Record(each).train] for each in (run, again)]
     assert losses[0] == losses[1]
 
 

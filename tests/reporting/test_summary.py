@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 import storyloom
@@ -20,7 +22,7 @@ def test_the_time_is_that_on_the_wall_where_it_is_known(make_record):
     """Sixty updates of half a second are half a minute."""
     finished = make_record([4.0] * 60, [(60, 3.5)], scored(3.5))
     assert "6 epochs, in 1.7 minutes with all evaluations, on the CPU with 3 threads" in summary.headline(finished)
-    finished.starts.append({**finished.starts[0], "step": 3})  # continued later: the final row knows all parts
+    finished.starts.append(replace(finished.starts[0], step=3))  # continued later: the final row knows all parts
     assert "in 1.7 minutes with all evaluations, on" in summary.headline(finished)
     assert "in 0.5 minutes of updates, on" in summary.headline(make_record([4.0] * 60, name="unfinished"))
 
@@ -32,5 +34,5 @@ def test_a_small_part_of_the_text_is_not_nothing(make_record):
 @pytest.mark.parametrize(("device", "named"), [("mps", "on an mps device"), ("cuda:0", "on a cuda:0 device")])
 def test_devices_by_their_names(make_record, device, named):
     record = make_record([4.0])
-    record.starts[0]["device"] = device
+    record.starts[0] = replace(record.starts[0], device=device)
     assert named in summary.headline(record)

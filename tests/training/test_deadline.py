@@ -15,7 +15,7 @@ import pytest
 from storyloom.config import TrainConfig, load_config
 from storyloom.errors import ConfigError, RunError
 from storyloom.runs import load_checkpoint, rows
-from storyloom.runs.rows import MetricsLog
+from storyloom.runs.rows import PlanRow, RunLog
 from storyloom.training import deadline, train
 from storyloom.training.deadline import EVENTS, Deadline
 from storyloom.training.plan import Plan
@@ -47,7 +47,7 @@ class Machine:
         return self.now - begun
 
     def run(self, most: int | None = None) -> "Machine":
-        trainer, log = self.trainer, MetricsLog(self.folder)
+        trainer, log = self.trainer, RunLog(self.folder)
         share = self.costs["eval"] / self.costs["final"]
 
         def final() -> float:
@@ -210,11 +210,11 @@ def test_other_plans_would_be_seen(tmp_path, timed, computed, monkeypatch):
     run = timed("A")
     read = rows.read_rows
 
-    def without_one(path, kind=None):
-        rows = read(path, kind)
-        if kind == "plan" and path.parent == run.path:
-            rows.remove(max((row for row in rows if not row["due"]), key=lambda row: row["step"]))
-        return rows
+    def without_one(path, kind):
+        found = read(path, kind)
+        if kind is PlanRow and path.parent == run.path:
+            found.remove(max((row for row in found if not row.due), key=lambda row: row.step))
+        return found
 
     monkeypatch.setattr(import_module("storyloom.training.train"), "read_rows", without_one)
     again = train(out=tmp_path / "B", repeat=run.path, progress=False)
@@ -262,13 +262,17 @@ def test_a_limit_of_one_update_holds_beside_minutes(tmp_path, tiny_file, short_d
 
 
 @pytest.mark.parametrize("value", ["5e373", '"x"', "null", "-3", "[1]"])
-def test_a_damaged_time_behind_the_checkpoint_is_no_time(tmp_path, timed, dying_at, tiny_file, short_data, value):
+def test_a_damaged_time_behind_the_checkpoint_is_named(tmp_path, timed, dying_at, tiny_file, short_data, value):
     """Resuming ended with a traceback."""
     settings = ["model.dropout=0.1", "train.ema=0.9"]
     with dying_at(9):
         train(short_data, out=tmp_path / "A", config=tiny_file, minutes=0.7, settings=settings, progress=False)
     path = tmp_path / "A" / "metrics.jsonl"
-    path.write_text(path.read_text() + f'{{"kind": "train", "step": 10, "elapsed": {value}}}\n')
+    whole = path.read_text()
+    path.write_text(f'{whole}{{"kind": "train", "step": 10, "elapsed": {value}}}\n')
+    with pytest.raises(RunError, match=rf"line {len(whole.splitlines()) + 1} .* remove that line and all behind it"):
+        train(out=tmp_path / "A", resume=True, progress=False)
+    path.write_text(whole)
     assert timed("A", resumed=True).path == tmp_path / "A"
 
 
@@ -330,7 +334,7 @@ def test_a_limit_of_the_users_own_that_does_not_hold_is_noted(tmp_path, tiny_fil
     told = []
     settings = ["train.max_epochs=0.2", "data.rows=padded", "train.max_steps=20"]
     train(short_data, out=tmp_path / "R", config=tiny_file, settings=settings, progress=told.append)
-    notes = [row["text"] for row in told if row["kind"] == "note"]
+    notes = [row.text for row in told if row.kind == "note"]
     assert "train.max_epochs = 0.2 ends the run after 4 updates, before train.max_steps does" in notes
 
 

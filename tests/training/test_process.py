@@ -50,7 +50,7 @@ def test_an_error_of_the_listener_is_its_own(tmp_path, tiny_file, short_data):
     """It was reported as a full disk of the run's."""
 
     def listener(row):
-        if row["kind"] == "train":
+        if row.kind == "train":
             raise OSError(28, "No space left on device", "/somewhere/else")
 
     with pytest.raises(OSError, match="/somewhere/else"):
@@ -78,7 +78,7 @@ def test_a_second_training_in_a_process_is_refused_in_one_line(tmp_path, tiny_fi
     complaints = []
 
     def begin_another(row):
-        if row["kind"] == "train" and row["step"] == 3:
+        if row.kind == "train" and row.step == 3:
             other = threading.Thread(target=another)
             other.start()
             other.join()
@@ -104,7 +104,7 @@ def test_a_folder_of_texts_is_trained_on(tmp_path, tiny_file, short_data):
     settings = ["train.max_steps=1", "data.val_fraction=0.15"]
     run = train(tmp_path / "texts", out=tmp_path / "R", config=tiny_file, settings=settings, progress=told.append)
     assert run.data_folder == tmp_path / "R" / "data"
-    assert any(row["kind"] == "note" and row["text"].startswith("prepared in ") for row in told)
+    assert any(row.kind == "note" and row.text.startswith("prepared in ") for row in told)
 
 
 def test_a_run_whose_text_is_gone_is_resumed_by_the_command_that_began_it(tmp_path, tiny_file, short_data, dying_at):

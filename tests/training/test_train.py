@@ -14,6 +14,7 @@ from storyloom.errors import ConfigError, DataError, RunError, TrainingDiverged
 from storyloom.evaluation import evaluate
 from storyloom.files import sole_writer
 from storyloom.runs import Run, load_checkpoint
+from storyloom.runs.rows import NoteRow, SampleRow, as_line
 from storyloom.training import train
 from storyloom.training.trainer import Trainer
 
@@ -299,8 +300,9 @@ def test_the_live_line_goes_to_standard_error(tmp_path, tiny_file, short_data, c
 def test_a_function_is_told_every_row_instead_of_the_live_line(tmp_path, tiny_file, short_data, capsys, metric_rows):
     heard = []
     run = train(short_data, out=tmp_path / "R", config=tiny_file, progress=heard.append)
-    told = [row for row in heard if row["kind"] not in ("note", "sample")]
-    assert told == [row for row in metric_rows(run.path) if row["kind"] != "note"]
-    assert [row for row in heard if row["kind"] == "sample"] == metric_rows(run.path, name="samples.jsonl")
-    assert [row["text"][:27] for row in heard if row["kind"] == "note"] == ["the configuration asks for "]
+    kept = [row for row in heard if not isinstance(row, NoteRow | SampleRow)]
+    assert [json.loads(as_line(row)) for row in kept] == metric_rows(run.path)
+    samples = [json.loads(as_line(row)) for row in heard if isinstance(row, SampleRow)]
+    assert samples == metric_rows(run.path, name="samples.jsonl")
+    assert [row.text[:27] for row in heard if isinstance(row, NoteRow)] == ["the configuration asks for "]
     assert capsys.readouterr() == ("", "")

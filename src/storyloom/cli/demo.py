@@ -26,6 +26,6 @@ def demo(
     typer.echo(f"\n{result.share_parsed:.0%} of the sampled stories follow the grammar to the end.")
     for departure in result.departures[:5]:
         typer.echo(f"  one leaves it {departure}")
-    typer.echo(f"\n4. How far from perfect?\n{describe(result.figures)}")
+    typer.echo(f"\n4. How far from perfect?\n{describe(result.figures.as_evaluated())}")
     more = command_line(["storyloom", "tell", "--model", path_word(result.run.path)])
     typer.echo(f"\nplot: {result.plot}\nmore stories: {more}")

@@ -1,14 +1,11 @@
 """The card of a model folder: what the model is, what it was trained on, and how good it is, for people."""
 
-from typing import Any
-
 from storyloom.data import Data
 from storyloom.errors import StoryloomError
 from storyloom.model import count_parameters
-from storyloom.runs.layout import METRICS
 from storyloom.runs.model_folder import ModelFolder
 from storyloom.runs.opening import Model
-from storyloom.runs.rows import latest_row
+from storyloom.runs.rows import FinalRow
 from storyloom.runs.run import Run
 
 
@@ -47,8 +44,8 @@ def _of_folder(model: ModelFolder) -> list[str]:
 
 def _of_run(run: Run, checkpoint: str) -> list[str]:
     lines = ["## Text", "", *_text(run), ""]
-    final = latest_row(run.path / METRICS)
-    if final.get("kind") == "final" and checkpoint == final["checkpoint"]:
+    final = run.figures
+    if final is not None and checkpoint == final.checkpoint:
         lines += ["## Loss", "", _loss(final), ""]
     return lines
 
@@ -64,11 +61,12 @@ def _text(run: Run) -> list[str]:
     ]
 
 
-def _loss(final: dict[str, Any]) -> str:
-    comparable = "" if final["comparable"] else f"; not comparable: {final['why_not_comparable']}"
-    bits = f"{final['bits_per_byte']:.4f} +- {final['bits_per_byte_stderr']:.4f} bits/byte"
-    text = f"{final['stories']:,} validation stories (text sha256 {final['text_sha256'][:12]})"
+def _loss(final: FinalRow) -> str:
+    comparable = "" if final.comparable else f"; not comparable: {final.why_not_comparable}"
+    stderr = "" if final.bits_per_byte_stderr is None else f" +- {final.bits_per_byte_stderr:.4f}"
+    bits = f"{final.bits_per_byte:.4f}{stderr} bits/byte"
+    text = f"{final.stories:,} validation stories (text sha256 {final.text_sha256[:12]})"
     return (
-        f"{final['nats_per_token']:.4f} nats/token, {bits} on {text}{comparable}. Measured in float32. "
+        f"{final.nats_per_token:.4f} nats/token, {bits} on {text}{comparable}. Measured in float32. "
         "The standard error is over stories, and leaves out what another seed would change."
     )

@@ -129,7 +129,7 @@ def closeup_chart(record: Record) -> Markup:
         _draw_both_scales(axes, record)
         tokens = record.column("tokens")
         begin = tokens[-1] / 10
-        validation = [row["nats_per_token"] for row in record.evaluations if record.tokens_at(row["step"]) >= begin]
+        validation = [row.nats_per_token for row in record.evaluations if record.tokens_at(row.step) >= begin]
         seen = np.concatenate([record.smoothed()[tokens >= begin], validation, record.limits])
         margin = 0.06 * np.ptp(seen) + 1e-3
         axes.set_xlim(begin / 1e6, tokens[-1] / 1e6 * 1.02)
@@ -142,7 +142,7 @@ def loss_span(record: Record) -> tuple[float, float]:
     """The lowest and the highest loss that a picture of the whole run shows, nats/token."""
     losses = record.column("loss")
     beginning = losses[: len(losses) // 200 + 1]  # a spike later on may leave the picture
-    validation = [row["nats_per_token"] for row in record.evaluations]
+    validation = [row.nats_per_token for row in record.evaluations]
     lowest = min([losses.min(), *validation, *record.limits])
     return max(0.0, 0.85 * lowest), 1.03 * max([beginning.max(), record.smoothed().max(), *validation])
 
@@ -162,9 +162,9 @@ def draw_losses(axes: Axes, record: Record, colours: LossColours = PAGE, most: i
     label = f"training (mean of {window} updates)" if window > 1 else "training"
     smoothed = thin(record.smoothed(), most)
     axes.plot(thin(tokens, most), smoothed, style(tokens), color=colours.training, linewidth=1.4, label=label)
-    points = [(record.tokens_at(row["step"]) / 1e6, row["nats_per_token"]) for row in record.evaluations]
+    points = [(record.tokens_at(row.step) / 1e6, row.nats_per_token) for row in record.evaluations]
     if points:
-        label = f"validation, {record.evaluations[0]['stories']} stories (last: {points[-1][1]:.3f})"
+        label = f"validation, {record.evaluations[0].stories} stories (last: {points[-1][1]:.3f})"
         axes.plot(*zip(*points, strict=True), "o-", color=colours.validation, markersize=3.5, label=label)
     for limit in record.limits:
         axes.axhline(limit, color=colours.limit, linestyle="--", linewidth=1.2, label=f"exact limit ({limit:.3f})")
@@ -184,8 +184,8 @@ def _draw_both_scales(axes: Axes, record: Record) -> None:
 
 def _said_of_losses(record: Record) -> str:
     """The first and the last losses, for those who do not see the chart."""
-    said = f"training from {record.train[0]['loss']:.3f} to {record.training_loss_at(record.last['step']):.3f}"
-    found = [row["nats_per_token"] for row in record.evaluations]
+    said = f"training from {record.train[0].loss:.3f} to {record.training_loss_at(record.last.step):.3f}"
+    found = [row.nats_per_token for row in record.evaluations]
     return said + (f", validation from {found[0]:.3f} to {found[-1]:.3f}" if found else "") + " nats/token"
 
 

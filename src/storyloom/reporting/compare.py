@@ -165,10 +165,10 @@ def _figures(name: str, record: Record) -> Figures:
     figures = Figures(
         name=name,
         path=printable(str(record.run.path)),
-        step=last["step"],
+        step=last.step,
         parameters=count_parameters(record.config.model),
-        tokens=last["tokens"],
-        epochs=last["epoch"],
+        tokens=last.tokens,
+        epochs=last.epoch,
         minutes=record.minutes,
         tokens_per_second=record.tokens_per_second,
         is_finished=record.final is not None,
@@ -178,7 +178,7 @@ def _figures(name: str, record: Record) -> Figures:
     if found is None:
         return figures
     measured = ("nats_per_token", "perplexity", "bits_per_byte", "bits_per_byte_stderr", "stories")
-    return replace(figures, **{name: found.row[name] for name in measured})
+    return replace(figures, **{name: getattr(found.row, name) for name in measured})
 
 
 def _paired(records: list[Record], figures: list[Figures]) -> list[Figures]:
@@ -261,7 +261,7 @@ class _Curve:
     def __init__(self, over: str, record: Record) -> None:
         self.places = record.column("tokens") / 1e6 if over == "tokens" else record.column("seconds") / 60
         self.training = record.smoothed("bits_per_byte")
-        self.points = [(self.places[record.index_of(e["step"])], e["bits_per_byte"]) for e in record.evaluations]
+        self.points = [(self.places[record.index_of(e.step)], e.bits_per_byte) for e in record.evaluations]
 
     @property
     def in_words(self) -> str:

@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from storyloom.reporting.page import rough, rounded
-from storyloom.reporting.record import Record, Row
+from storyloom.reporting.record import Record
+from storyloom.runs.rows import ScoredRow
 
 NEAR = 0.2  # nats/token that a sound initialisation may lie from a uniform guess
 FEWEST = 5  # updates in a tenth of a run, below which a mean says nothing
@@ -40,7 +41,7 @@ def diagnose(record: Record) -> list[Finding]:
 
 def ending(record: Record) -> Finding | None:
     """How far the run has come, or why it ended early."""
-    step, planned = record.last["step"], record.max_steps
+    step, planned = record.last.step, record.max_steps
     if record.final is None:
         return Finding("so far", f"It has come to step {step:,} of {planned:,}.")
     if step < planned:
@@ -52,9 +53,9 @@ def ending(record: Record) -> Finding | None:
 
 def first_loss(record: Record) -> Finding | None:
     """Whether the first loss is that of a guess that knows nothing; None where it was not kept."""
-    if record.train[0]["step"] != 1:
+    if record.train[0].step != 1:
         return None
-    first, guess = record.train[0]["loss"], record.uniform_loss
+    first, guess = record.train[0].loss, record.uniform_loss
     begun = f"It began at {first:.2f} nats/token"
     vocabulary = f"{record.config.model.vocab_size:,}"
     if "init" in record.run.origin:
@@ -96,7 +97,7 @@ def _as_validation_has_it(record: Record) -> str:
     """What the last two evaluations say of a training loss that still falls; nothing where there are not two."""
     if len(record.evaluations) < 2:
         return ""
-    change = record.evaluations[-1]["nats_per_token"] - record.evaluations[-2]["nats_per_token"]
+    change = record.evaluations[-1].nats_per_token - record.evaluations[-2].nats_per_token
     if abs(change) < LEAST_SHOWN:
         return "Validation did not: it stayed where it was between the last two evaluations."
     if change < 0:
@@ -106,14 +107,14 @@ def _as_validation_has_it(record: Record) -> str:
 
 def generalisation(record: Record) -> Finding | None:
     """Validation against training at the end."""
-    if not record.evaluations or record.evaluations[-1]["step"] < ENOUGH:
+    if not record.evaluations or record.evaluations[-1].step < ENOUGH:
         return None
     row = record.evaluations[-1]
-    validation, training = row["nats_per_token"], record.training_loss_at(row["step"])
+    validation, training = row.nats_per_token, record.training_loss_at(row.step)
     gap = validation - training
     side = "above" if gap >= 0 else "below"
     figures = (
-        f"At step {row['step']:,} validation stood at {validation:.3f} ({row['stories']:,} stories), {abs(gap):.3f} "
+        f"At step {row.step:,} validation stood at {validation:.3f} ({row.stories:,} stories), {abs(gap):.3f} "
         f"{side} the training loss of {training:.3f}"
     )
     if gap <= NOTABLE_GAP * training:
@@ -125,10 +126,10 @@ def generalisation(record: Record) -> Finding | None:
     return Finding("validation", text)
 
 
-def _stderr(row: Row) -> float:
+def _stderr(row: ScoredRow) -> float:
     """Of an evaluation's loss over stories, nats/token; infinite where there is but one."""
-    bits = row["bits_per_byte_stderr"]
-    return math.inf if bits is None else bits * math.log(2) * row["bytes"] / row["tokens"]
+    bits = row.bits_per_byte_stderr
+    return math.inf if bits is None else bits * math.log(2) * row.bytes / row.tokens
 
 
 def best_checkpoint(record: Record) -> Finding | None:
@@ -136,15 +137,15 @@ def best_checkpoint(record: Record) -> Finding | None:
     if record.best is None or len(record.evaluations) < 2:
         return None
     best, last = record.best, record.evaluations[-1]
-    if best["step"] == last["step"]:
+    if best.step == last.step:
         text = (
-            f"The last evaluation, at step {last['step']:,}, was the lowest so far: validation has not begun to rise, "
+            f"The last evaluation, at step {last.step:,}, was the lowest so far: validation has not begun to rise, "
             "which is the sign of overfitting."
         )
         return Finding("the best checkpoint", text, "good")
-    rise = last["nats_per_token"] - best["nats_per_token"]
-    text = f"Validation was lowest at step {best['step']:,}, and the checkpoint `best` is of there; "
-    if rise < NOTABLE_RISE * best["nats_per_token"]:
+    rise = last.nats_per_token - best.nats_per_token
+    text = f"Validation was lowest at step {best.step:,}, and the checkpoint `best` is of there; "
+    if rise < NOTABLE_RISE * best.nats_per_token:
         return Finding("the best checkpoint", f"{text}since then it has hardly changed ({rise:+.3f}).")
     text += f"since then it has risen by {rise:.3f}."
     if record.final is not None and record.config.train.patience is None:
@@ -161,7 +162,7 @@ def gradients(record: Record) -> Finding | None:
     highest = int(np.nanargmax(norms))
     text = (
         f"The gradient's norm was {np.median(known):.2g} in the middle, at most {norms[highest]:.2g} "
-        f"(step {record.train[highest]['step']:,})"
+        f"(step {record.train[highest].step:,})"
     )
     clip, settled = record.config.train.grad_clip, norms[record.column("step") > record.config.train.warmup_steps]
     settled = settled[~np.isnan(settled)]
@@ -199,10 +200,10 @@ def speed(record: Record) -> Finding | None:
     """How fast and how evenly it went; the first update after a start, which compiles, left out."""
     if len(record.train) < ENOUGH:
         return None
-    first = {row["step"] + 1 for row in record.starts}
-    speeds = np.array([row["tokens_per_second"] for row in record.train if row["step"] not in first])
+    first = {row.step + 1 for row in record.starts}
+    speeds = np.array([row.tokens_per_second for row in record.train if row.step not in first])
     middle, slow = float(np.median(speeds)), float(np.percentile(speeds, 5))
-    gflops = record.starts[-1]["flops_per_token"] * middle / 1e9
+    gflops = record.starts[-1].flops_per_token * middle / 1e9
     shown = f"{gflops:.3g}" if gflops < 100 else f"{gflops:,.0f}"
     text = f"It learnt from {middle:,.0f} tokens/s in the middle ({shown} GFLOP/s)"
     if record.config.data.rows != "packed":  # their updates hold more and fewer tokens
@@ -215,12 +216,12 @@ def speed(record: Record) -> Finding | None:
 def distance(record: Record) -> Finding | None:
     """How far from perfect, where that is known."""
     final = record.final
-    if final is None or "limit_bits_per_byte" not in final:
+    if final is None or final.limit_bits_per_byte is None or final.gap_bits_per_byte is None:
         return None
-    gap, stderr = final["gap_bits_per_byte"], final["gap_bits_per_byte_stderr"]
+    gap, stderr = final.gap_bits_per_byte, final.gap_bits_per_byte_stderr
     text = (
-        f"On average no model can do better on such stories than {final['limit_bits_per_byte']:.4f} bits/byte; the "
-        f"checkpoint `best` is {gap:.4f} ± {rounded(stderr, 4)} above, {gap / final['limit_bits_per_byte']:.1%} of "
+        f"On average no model can do better on such stories than {final.limit_bits_per_byte:.4f} bits/byte; the "
+        f"checkpoint `best` is {gap:.4f} ± {rounded(stderr, 4)} above, {gap / final.limit_bits_per_byte:.1%} of "
         "the limit."
     )
     return Finding("the limit", text)

@@ -1,13 +1,12 @@
 """What a run has written down, read once for a page: its rows, its data's manifest, and the figures that follow.
 
-Knows no chart and no page. Losses are nats/token; a row is as `metrics.jsonl` has it.
+Knows no chart and no page. Losses are nats/token.
 """
 
 import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -19,11 +18,9 @@ from storyloom.evaluation import why_not_comparable
 from storyloom.files import printable
 from storyloom.reporting.curves import smooth, window_of
 from storyloom.runs import Run
-from storyloom.runs.checkpoint import load_state
-from storyloom.runs.layout import CHECKPOINTS
-from storyloom.runs.rows import read_rows, verify_logs
+from storyloom.runs.layout import CHECKPOINTS, METRICS, SAMPLES
+from storyloom.runs.rows import EvalRow, FinalRow, PlanRow, SampleRow, ScoredRow, StartRow, TrainRow, read_rows
 
-Row = dict[str, Any]
 STORYBOOK, TINYSTORIES, OWN = Storybook.name, "tinystories", "own"
 VALIDATION_FROM = "validation from "  # before a source's name, where a manifest says how it was split
 
@@ -32,7 +29,7 @@ VALIDATION_FROM = "validation from "  # before a source's name, where a manifest
 class Measured:
     """What a checkpoint's validation loss is, and how it was measured."""
 
-    row: Row
+    row: ScoredRow
     """As `evaluate` gives it."""
     step: int
     """Of the weights that were measured."""
@@ -52,19 +49,19 @@ class Record:
 
     def __init__(self, run: Run | str | os.PathLike[str]) -> None:
         self.run = run if isinstance(run, Run) else Run(run)
-        if self.run.has_checkpoint("last"):
-            state = load_state(self.run.checkpoint_folder("last"))
-            verify_logs(self.run.path, state.get("logs", {}), state.get("step", 0))
-        rows = read_rows(self.run.path / "metrics.jsonl")
-        self.starts, self.plans, self.train, self.evaluations, finals = (
-            [row for row in rows if row["kind"] == kind] for kind in ("start", "plan", "train", "eval", "final")
-        )
+        self.run.verify_logs()
+        rows = read_rows(self.run.path / METRICS)
+        self.starts = [row for row in rows if isinstance(row, StartRow)]
+        self.plans = [row for row in rows if isinstance(row, PlanRow)]
+        self.train = [row for row in rows if isinstance(row, TrainRow)]
+        finals = [row for row in rows if isinstance(row, FinalRow)]
         if not (self.starts and self.train):
             raise RunError(f"{self.run.path} has no metrics to draw yet: let it train for a step")
-        self.final: Row | None = finals[-1] if finals else None
-        told = read_rows(self.run.path / "samples.jsonl", "sample")
+        self.final: FinalRow | None = finals[-1] if finals else None
+        self.evaluations = [row for row in rows if isinstance(row, EvalRow)]
+        told = read_rows(self.run.path / SAMPLES, SampleRow)
         # A killed run may have told more than it wrote of its updates; so may one whose metrics were cut.
-        self.samples = [row for row in told if row["step"] in self._index]
+        self.samples = [row for row in told if row.step in self._index]
         self._columns: dict[str, np.ndarray] = {}
 
     @property
@@ -94,8 +91,8 @@ class Record:
     def column(self, name: str) -> np.ndarray:
         """One value of every update, float64 (n,); nan where there is none."""
         if name not in self._columns:
-            values = [math.nan if row.get(name) is None else row[name] for row in self.train]
-            self._columns[name] = np.array(values, np.float64)
+            values = [getattr(row, name) for row in self.train]
+            self._columns[name] = np.array(values, np.float64)  # None becomes nan
         return self._columns[name]
 
     def smoothed(self, name: str = "loss") -> np.ndarray:
@@ -104,7 +101,7 @@ class Record:
 
     def tokens_at(self, step: int) -> int:
         """Training tokens that the weights of `step` have seen."""
-        return self.train[self.index_of(step)]["tokens"]
+        return self.train[self.index_of(step)].tokens
 
     def index_of(self, step: int) -> int:
         """Where in `train` the update of a step stands."""
@@ -117,10 +114,10 @@ class Record:
 
     @cached_property
     def _index(self) -> dict[int, int]:
-        return {row["step"]: index for index, row in enumerate(self.train)}
+        return {row.step: index for index, row in enumerate(self.train)}
 
     @property
-    def last(self) -> Row:
+    def last(self) -> TrainRow:
         """The row of the last update."""
         return self.train[-1]
 
@@ -129,34 +126,34 @@ class Record:
         """Updates that were planned."""
         if self.config.train.minutes is None and self.config.train.max_steps is not None:
             return self.config.train.max_steps
-        return self.plans[-1]["step"] + self.plans[-1]["updates"] if self.plans else self.last["step"]
+        return self.plans[-1].step + self.plans[-1].updates if self.plans else self.last.step
 
     @property
     def minutes(self) -> float:
         """The time of all updates, without evaluations."""
-        return self.last["seconds"] / 60
+        return self.last.seconds / 60
 
     @property
     def wall_minutes(self) -> float | None:
         """Wall-clock time with evaluations, the pauses of an interrupted run excluded; None before its end."""
-        return self.final["minutes"] if self.final else None
+        return self.final.minutes if self.final else None
 
     @property
     def times_read(self) -> float | None:
         """How often each token of its text was trained on, on average; None where that is not known any more."""
         if self.data is not None:
-            return self.last["tokens"] / self.data.manifest.train.tokens
-        return self.last["epoch"] if self.config.data.rows == "packed" else None
+            return self.last.tokens / self.data.manifest.train.tokens
+        return self.last.epoch if self.config.data.rows == "packed" else None
 
     @property
     def has_repeated(self) -> bool:
         """Whether it read some of its text more than once."""
-        return max(self.last["epoch"], self.times_read or 0) > 1
+        return max(self.last.epoch, self.times_read or 0) > 1
 
     @property
     def tokens_per_second(self) -> float:
         """Training tokens over the time of all updates."""
-        return self.last["tokens"] / max(self.last["seconds"], 1e-9)
+        return self.last.tokens / max(self.last.seconds, 1e-9)
 
     @property
     def uniform_loss(self) -> float:
@@ -174,8 +171,8 @@ class Record:
         """UTF-8 bytes of the validation text for each scored token; of the training text before any is scored."""
         scored = self.final or (self.evaluations[-1] if self.evaluations else None)
         if scored:
-            return scored["bytes"] / scored["tokens"]
-        return self.last["loss"] / (math.log(2) * self.last["bits_per_byte"])
+            return scored.bytes / scored.tokens
+        return self.last.loss / (math.log(2) * self.last.bits_per_byte)
 
     def bits(self, nats: float) -> float:
         """nats/token as bits/byte: nats / (ln 2 x bytes per token)."""
@@ -184,9 +181,9 @@ class Record:
     @property
     def limits(self) -> list[float]:
         """The exact limit in nats/token where the text is the storybook's and was scored to the end; else nothing."""
-        if self.final is None or "limit_bits_per_byte" not in self.final:
+        if self.final is None or self.final.limit_bits_per_byte is None:
             return []
-        return [self.final["limit_bits_per_byte"] * math.log(2) * self.bytes_per_token]
+        return [self.final.limit_bits_per_byte * math.log(2) * self.bytes_per_token]
 
     @property
     def val_source(self) -> str | None:
@@ -215,7 +212,7 @@ class Record:
     def why_not_comparable(self) -> str | None:
         """Why its bits/byte may not be compared with other tokenizers', as `evaluate` has it; None where they may."""
         if self.final is not None:
-            return self.final.get("why_not_comparable")
+            return self.final.why_not_comparable
         if self.data is None:
             return "the data is gone, and with it what is known of its text"
         altered = self.data.manifest.corpus.get("validation_altered", 0)
@@ -225,13 +222,13 @@ class Record:
     def text_sha256(self) -> str | None:
         """Of the validation text; None where it was not scored to the end and the data is gone."""
         if self.final is not None:
-            return self.final["text_sha256"]
+            return self.final.text_sha256
         return self.data.manifest.val.text_sha256 if self.data else None
 
     @property
-    def best(self) -> Row | None:
+    def best(self) -> EvalRow | None:
         """The evaluation on the way with the lowest loss, the one that `best` keeps."""
-        kept = [row for row in self.evaluations if row["is_best"]]
+        kept = [row for row in self.evaluations if row.is_best]
         return kept[-1] if kept else None
 
     def measured(self, checkpoint: str = "best") -> Measured | None:
@@ -239,6 +236,6 @@ class Record:
         if self.best is None:
             return None
         row = self.best if checkpoint == "best" else self.evaluations[-1]
-        if self.final is not None and row["step"] == self.best["step"]:
-            return Measured(self.final, row["step"], is_all=True)
-        return Measured(row, row["step"], is_all=False)
+        if self.final is not None and row.step == self.best.step:
+            return Measured(self.final, row.step, is_all=True)
+        return Measured(row, row.step, is_all=False)

@@ -13,6 +13,7 @@ from storyloom.reporting.references import TINYSTORIES_LOSSES
 from storyloom.reporting.settings import commands, settings_of
 from storyloom.reporting.summary import headline
 from storyloom.runs import Run
+from storyloom.runs.rows import FinalRow
 
 REPORT = "report.html"
 
@@ -93,21 +94,21 @@ def tiles(record: Record, checkpoint: str) -> list[Tile]:
     found = record.measured(checkpoint)
     speed = Tile("tokens/s", f"{record.tokens_per_second:,.0f}", "of training, without evaluations")
     if found is None:
-        loss = record.training_loss_at(record.last["step"])
+        loss = record.training_loss_at(record.last.step)
         return [Tile("training loss", f"{loss:.3f}", "nats/token, not evaluated yet"), speed]
     row = found.row
-    of_what = f"{row['stories']:,} validation stories, {_weights(found, checkpoint)}"
+    of_what = f"{row.stories:,} validation stories, {_weights(found, checkpoint)}"
     if record.why_not_comparable:
         of_what += f"; not comparable: {record.why_not_comparable}"
-    shown = [Tile("bits/byte", f"{row['bits_per_byte']:.4f}", of_what, rounded(row["bits_per_byte_stderr"], 4))]
-    if "limit_bits_per_byte" in row:
-        gap, stderr = f"{row['gap_bits_per_byte']:.4f}", rounded(row["gap_bits_per_byte_stderr"], 4)
+    shown = [Tile("bits/byte", f"{row.bits_per_byte:.4f}", of_what, rounded(row.bits_per_byte_stderr, 4))]
+    if isinstance(row, FinalRow) and row.limit_bits_per_byte is not None:
+        gap, stderr = f"{row.gap_bits_per_byte:.4f}", rounded(row.gap_bits_per_byte_stderr, 4)
         note = "bits/byte, the best any model can do on average"
-        shown.append(Tile("exact limit", f"{row['limit_bits_per_byte']:.4f}", note))
+        shown.append(Tile("exact limit", f"{row.limit_bits_per_byte:.4f}", note))
         shown.append(Tile("gap to it", gap, "bits/byte", stderr))
-    note = f"{row['bytes'] / row['tokens']:.2f} bytes a token"
-    shown.append(Tile("nats/token", f"{row['nats_per_token']:.4f}", note))
-    shown.append(Tile("perplexity", f"{row['perplexity']:.3f}", "e to the nats/token"))
+    note = f"{row.bytes / row.tokens:.2f} bytes a token"
+    shown.append(Tile("nats/token", f"{row.nats_per_token:.4f}", note))
+    shown.append(Tile("perplexity", f"{row.perplexity:.3f}", "e to the nats/token"))
     return [*shown, speed]
 
 
@@ -123,7 +124,7 @@ def scale(record: Record, checkpoint: str) -> list[Mark]:
         marks.append(Mark("a guess that knows nothing", record.bits(record.uniform_loss), "ln(vocabulary)"))
     if found:
         note = f"this run at step {found.step:,}" + (", not comparable" if record.why_not_comparable else "")
-        marks.append(Mark(record.name, found.row["bits_per_byte"], note, is_ours=True))
+        marks.append(Mark(record.name, found.row.bits_per_byte, note, is_ours=True))
     marks += [Mark("the exact limit", record.bits(limit), "of these stories") for limit in record.limits]
     if record.text_kind != STORYBOOK:
         marks += [

@@ -27,10 +27,7 @@ def film(record: Record, most: int = FRAMES) -> list[Frame]:
     """The stories told on the way; of many, some spread evenly from the first to the last."""
     samples, count = record.samples, len(record.samples)
     kept = samples if count <= most else [samples[i * (count - 1) // (most - 1)] for i in range(most)]
-    return [
-        Frame(row["step"], record.tokens_at(row["step"]), record.training_loss_at(row["step"]), row["story"])
-        for row in kept
-    ]
+    return [Frame(row.step, record.tokens_at(row.step), record.training_loss_at(row.step), row.story) for row in kept]
 
 
 def by_each_strategy(record: Record, checkpoint: str | None) -> Sequence[StrategyQuality]:

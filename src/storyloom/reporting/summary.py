@@ -11,11 +11,11 @@ MOST_NAMES = 3  # of the files that the text came from
 def headline(record: Record) -> str:
     """What was trained on what, for how long, on which machine, in a sentence."""
     start = record.starts[-1]
-    how = f"in {start['precision']}" + (", the training step compiled" if start["compiled"] else "")
+    how = f"in {start.precision}" + (", the training step compiled" if start.compiled else "")
     return (
-        f"A GPT of {short(start['parameters'])} parameters, trained on {text_of(record)}. "
-        f"It saw {short(record.last['tokens'])} tokens, {rough(record.last['epoch'])} epochs, "
-        f"in {_time_of(record)}, on {_machine(start['device'], start['threads'])}, {how}."
+        f"A GPT of {short(start.parameters)} parameters, trained on {text_of(record)}. "
+        f"It saw {short(record.last.tokens)} tokens, {rough(record.last.epoch)} epochs, "
+        f"in {_time_of(record)}, on {_machine(start.device, start.threads)}, {how}."
     )
 
 

@@ -1,21 +1,198 @@
-"""What a run writes down while it trains: JSON lines, which each checkpoint vouches for by their length and checksum.
+"""What a run writes down while it trains: typed rows, kept as JSON lines. They are written, read and cut here alone.
 
-Each row has a `kind` and a `step`: `start`, `plan` (a run that is limited by time plans again), `train` (every update,
-or one in `train.log_interval`), `eval`, `final` and `note`, and `sample` in a file of its own.
+Each row has a `kind` and a `step`. `metrics.jsonl` holds all kinds but `sample`, which has `samples.jsonl` to itself. A
+checkpoint vouches for the rows before it by the length and the checksum of both files. Knows no torch.
 """
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, overload
 
-from storyloom.errors import RunError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from storyloom.errors import CheckpointError, RunError
 from storyloom.runs.layout import LOGS, METRICS, SAMPLES
 
-Listener = Callable[[dict[str, Any]], None]
-Marks = Mapping[str, Mapping[str, Any]]  # of each log: how many bytes of it a checkpoint vouches for, and their SHA-256
+Natural = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Amount = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What all rows have."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    step: Natural
+    """Updates made when it was written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartRow(Row):
+    """A process begins to train, or continues: what and where."""
+
+    kind: Literal["start"] = "start"
+    max_steps: Positive | None
+    """Updates in all; None where the time decides."""
+    minutes: Amount | None
+    """Wall-clock time in all; None where no time is set."""
+    parameters: Positive
+    flops_per_token: Positive
+    """Of a forward and a backward pass."""
+    device: str
+    precision: str
+    why_precision: str
+    threads: Positive
+    compiled: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRow(Row):
+    """A run that is limited by time was planned again, or its clock made something due."""
+
+    kind: Literal["plan"] = "plan"
+    updates: Natural
+    """Still to be made."""
+    progress: Share
+    due: tuple[Literal["checkpoint", "eval", "sample"], ...]
+    elapsed: Amount
+    """Seconds of the run so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRow(Row):
+    """The updates since the row before: their mean loss and speed, and what is true of the latest."""
+
+    kind: Literal["train"] = "train"
+    tokens: Positive
+    """Seen in training so far."""
+    epoch: Amount
+    loss: Amount
+    """nats/token, before the updates."""
+    bits_per_byte: Amount
+    """Of the training text."""
+    learning_rate: Amount
+    grad_norm: Amount | None
+    """Before clipping; None where the scaled gradient of fp16 overflowed, and the update was skipped."""
+    tokens_per_second: Amount
+    seconds: Amount
+    """Of all updates so far."""
+    elapsed: Amount
+    """Seconds of the run so far, evaluations included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredRow(Row):
+    """Validation stories were scored; losses as `evaluate` gives them."""
+
+    nats_per_token: Amount
+    perplexity: Amount
+    bits_per_byte: Amount
+    bits_per_byte_stderr: Amount | None
+    """Over stories; None for a single one."""
+    tokens: Positive
+    bytes: Positive
+    stories: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalRow(ScoredRow):
+    """An evaluation on the way, of a few stories."""
+
+    kind: Literal["eval"] = "eval"
+    is_best: bool
+    """Whether no loss was lower before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalRow(ScoredRow):
+    """The evaluation of all validation stories at the end."""
+
+    kind: Literal["final"] = "final"
+    checkpoint: Literal["best", "last"]
+    """Whose weights were scored."""
+    comparable: bool
+    """Whether bits/byte may be compared with those of other tokenizers."""
+    why_not_comparable: str | None
+    text_sha256: str
+    """Of the stories."""
+    limit_bits_per_byte: Amount | None
+    """The entropy of the storybook's stories; None for other text, as are the two that follow."""
+    gap_bits_per_byte: float | None
+    gap_bits_per_byte_stderr: Amount | None
+    minutes: Amount
+    """Wall-clock time of the whole run."""
+
+    def as_evaluated(self) -> dict[str, Any]:
+        """The figures as `evaluate` gives them: nan for an unknown standard error, nothing for what does not apply."""
+        own = {"step", "kind", "checkpoint", "minutes"}
+        figures = {name: value for name, value in vars(self).items() if name not in own and value is not None}
+        return {"bits_per_byte_stderr": math.nan} | figures
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoteRow(Row):
+    """Something that the user should know."""
+
+    kind: Literal["note"] = "note"
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRow(Row):
+    """A story told by the model as it was."""
+
+    kind: Literal["sample"] = "sample"
+    story: str
+
+
+Kind = TypeVar("Kind", bound=Row)
+Listener = Callable[[Row], object]  # is told each row as it comes
+Marks = Mapping[str, "Mark"]  # of each log, by its file's name
+
+_FIX = "put it back, or train again"
+_ROW: TypeAdapter[Row] = TypeAdapter(
+    Annotated[StartRow | PlanRow | TrainRow | EvalRow | FinalRow | NoteRow | SampleRow, Field(discriminator="kind")]
+)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How much of a log a checkpoint vouches for."""
+
+    bytes: Annotated[int, Field(ge=0, strict=True)]
+    sha256: str
+
+
+_MARKS = TypeAdapter(dict[Literal["metrics.jsonl", "samples.jsonl"], Mark])
+
+
+def read_marks(state: Mapping[str, Any], source: Path) -> dict[str, Mark]:
+    """The marks in a checkpoint's state, under `logs`; none where no row was written before it.
+
+    Raises:
+        CheckpointError: they are not as `RunLog.marks` gave them.
+    """
+    try:
+        return {**_MARKS.validate_python(state.get("logs", {}))}
+    except ValidationError as error:
+        raise CheckpointError(f"{source} is damaged (logs: {_complaint(error)}): put it back") from None
+
+
+def as_line(row: Row) -> str:
+    """A row as it is kept.
+
+    >>> as_line(SampleRow(step=7, story="Zoë"))
+    '{"kind": "sample", "step": 7, "story": "Zoë"}'
+    """
+    return json.dumps({"kind": None, **vars(row)}, ensure_ascii=False, allow_nan=False)
 
 
 class _Log:
@@ -35,9 +212,8 @@ class _Log:
         self._size += len(content)
 
     @property
-    def mark(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
-        return {"bytes": self._size, "sha256": self._checksum.hexdigest()}
+    def mark(self) -> Mark:
+        return Mark(self._size, self._checksum.hexdigest())
 
     def sync(self) -> None:
         """Force all of it onto the disk."""
@@ -47,36 +223,21 @@ class _Log:
         self._file.close()
 
 
-class MetricsLog:
-    """Appends rows to `metrics.jsonl` and `samples.jsonl`, and passes each on to a listener.
+class RunLog:
+    """A listener that appends each row to `metrics.jsonl` or `samples.jsonl`.
 
     Args:
         folder: the run's.
-        listener: is told every row, for a live display.
-
-    Attributes:
-        listeners_error: what the listener raised, if it was an OSError: a disk of its own may be full, not the run's.
     """
 
-    def __init__(self, folder: Path, listener: Listener | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._logs = {name: _Log(folder / name) for name in LOGS}
-        self._listener = listener
-        self.listeners_error: OSError | None = None
 
-    def write(self, kind: str, step: int, **values: Any) -> None:
-        """Append one row."""
-        row = {"kind": kind, "step": step, **values}
-        kept = {name: None if value != value else value for name, value in row.items()}  # JSON has no nan
-        log = self._logs[SAMPLES if kind == "sample" else METRICS]
-        log.append(json.dumps(kept, ensure_ascii=False, allow_nan=False))
-        if self._listener:
-            try:
-                self._listener(row)
-            except OSError as error:
-                self.listeners_error = error
-                raise
+    def __call__(self, row: Row) -> None:
+        """Append a row."""
+        self._logs[SAMPLES if isinstance(row, SampleRow) else METRICS].append(as_line(row))
 
-    def marks(self) -> dict[str, dict[str, Any]]:
+    def marks(self) -> dict[str, Mark]:
         """What a checkpoint keeps of both logs; all rows are forced onto the disk first, as it counts on them."""
         for log in self._logs.values():
             log.sync()
@@ -88,21 +249,54 @@ class MetricsLog:
             log.close()
 
 
-def cut_back(folder: Path, marks: Marks, step: int) -> None:
-    """Cut both logs to what a checkpoint vouches for, once that part is verified; nothing is parsed or written again.
+@overload
+def read_rows(path: Path) -> list[Row]: ...
+@overload
+def read_rows(path: Path, kind: type[Kind]) -> list[Kind]: ...
+def read_rows(path: Path, kind: type[Row] = Row) -> Sequence[Row]:
+    """Read the rows of a log.
+
+    Args:
+        path: a file of the name `metrics.jsonl`, `samples.jsonl` or `plan.jsonl`; a missing one has no rows.
+        kind: the class of those that are wanted; all rows are checked.
+
+    Raises:
+        RunError: a line is not a row: cut short, of another type, with a field missing or too many. A last line that
+            does not end is left out: its writer died, or still writes it.
+    """
+    return [row for row in _parsed(path, _content(path), _FIX) if isinstance(row, kind)]
+
+
+def last_row(path: Path) -> Row | None:
+    """The last row of a log, as `read_rows` reads it; None if there is none."""
+    lines = _content(path).split(b"\n")[:-1]
+    if not lines:
+        return None
+    return _row(path, len(lines), lines[-1], _FIX)
+
+
+def cut_back(folder: Path, marks: Marks, step: int) -> list[Row]:
+    """Cut both logs to what a checkpoint vouches for, once that part is verified; nothing is written again.
 
     Args:
         folder: the run's.
-        marks: what `MetricsLog.marks` gave; of a log without one nothing is kept.
+        marks: what `RunLog.marks` gave; of a log without one nothing is kept.
         step: the checkpoint's, for the message.
 
+    Returns:
+        The rows that were cut away. What they tell of is trained again.
+
     Raises:
-        RunError: a log is missing, too short or altered before its mark; nothing is cut then.
+        RunError: a log is missing, too short or altered before its mark, or has lines behind it that are not rows;
+            nothing is cut then.
     """
     verify_logs(folder, marks, step)
-    for name in LOGS:
+    sizes = {name: marks[name].bytes if name in marks else 0 for name in LOGS}
+    lost = [row for name, size in sizes.items() for row in _rows_behind(folder / name, size)]
+    for name, size in sizes.items():
         if (folder / name).exists():
-            os.truncate(folder / name, marks.get(name, {"bytes": 0})["bytes"])
+            os.truncate(folder / name, size)
+    return lost
 
 
 def verify_logs(folder: Path, marks: Marks, step: int) -> None:
@@ -111,66 +305,52 @@ def verify_logs(folder: Path, marks: Marks, step: int) -> None:
         _verify(folder / name, mark, step)
 
 
-def _verify(path: Path, mark: Mapping[str, Any], step: int) -> None:
-    size = mark["bytes"]
+def _verify(path: Path, mark: Mark, step: int) -> None:
+    fix = f"that the checkpoint of step {step} vouches for; put it back, or start a new run"
+    if mark.bytes and not path.exists():
+        raise RunError(f"{path} is missing: put it back, or start a new run")
+    content = _content(path)[: mark.bytes]
+    if len(content) < mark.bytes:
+        raise RunError(f"{path} is cut short: {len(content):,} bytes of the {mark.bytes:,} {fix}")
+    if hashlib.sha256(content).hexdigest() != mark.sha256:
+        _parsed(path, content, f"not the {mark.bytes:,} bytes {fix}")  # a line that is not a row is named
+        raise RunError(f"{path} is damaged: not the {mark.bytes:,} bytes {fix}")
+
+
+def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(size)
+        return path.read_bytes()
     except FileNotFoundError:
-        if not size:
-            return
-        raise RunError(f"{path} is missing: put it back, or start a new run") from None
-    if len(content) < size:
-        what = f"is cut short: {len(content):,} bytes of the {size:,}"
-    elif hashlib.sha256(content).hexdigest() != mark["sha256"]:
-        what = f"is damaged{_place(content)}: not the {size:,} bytes"
-    else:
-        return
-    raise RunError(f"{path} {what} that the checkpoint of step {step} vouches for; put it back, or start a new run")
+        return b""
+    except OSError as error:
+        raise RunError(f"cannot read {path} ({error.strerror}): {_FIX}") from None
 
 
-def _place(content: bytes) -> str:
-    """Where the damage is, if it can be seen."""
-    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
-        if _row(line) is None:
-            return f" in line {number}"
-    return ""
+def _rows_behind(path: Path, size: int) -> list[Row]:
+    content, fix = _content(path), "remove that line and all behind it, then continue with `resume`"
+    return _parsed(path, content[size:], fix, first=content[:size].count(b"\n") + 1)
 
 
-def _row(line: bytes) -> dict[str, Any] | None:
-    """A line as a row; None where it is none."""
+def _parsed(path: Path, content: bytes, fix: str, first: int = 1) -> list[Row]:
+    # Not `splitlines`: a story may hold what that takes for the end of a line.
+    return [_row(path, number, line, fix) for number, line in enumerate(content.split(b"\n")[:-1], first)]
+
+
+def _row(path: Path, number: int, line: bytes, fix: str) -> Row:
     try:
-        row = json.loads(line, parse_constant=_refuse)
-    except ValueError:
-        return None
-    is_row = isinstance(row, dict) and isinstance(row.get("kind"), str) and isinstance(row.get("step"), int)
-    return row if is_row else None
+        row = _ROW.validate_json(line)
+    except ValidationError as error:
+        what = _complaint(error)
+    else:
+        if isinstance(row, SampleRow) == (path.name == SAMPLES):
+            return row
+        what = "a row of another file"
+    raise RunError(f"{path} is damaged in line {number} ({what}): {fix}")
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def latest_row(path: Path, name: str = "kind") -> dict[str, Any]:
-    """The last row that has a value of this name; empty where none has. What is no row is passed over."""
-    content = path.read_bytes() if path.exists() else b""
-    found = (_row(line) for line in reversed(content.split(b"\n")[:-1]))
-    return next((row for row in found if row is not None and name in row), {})
-
-
-def read_rows(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """The rows of a file, of one kind or all; an unfinished last line is left out, a missing file has none.
-
-    Raises:
-        RunError: a line is no row.
-    """
-    rows = []
-    content = path.read_bytes() if path.exists() else b""
-    # A story in a row may hold what `splitlines` takes for the end of a line.
-    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
-        row = _row(line)
-        if row is None:
-            raise RunError(f"{path} is damaged in line {number}: put it back, or train again")
-        if kind in (None, row["kind"]):
-            rows.append(row)
-    return rows
+def _complaint(error: ValidationError) -> str:
+    """The first of pydantic's complaints, in one short line whatever the names in the file are."""
+    first = error.errors(include_url=False)[0]
+    short = {"union_tag_invalid": "unknown kind", "union_tag_not_found": "no kind", "json_invalid": "not JSON"}
+    said = short.get(first["type"], first["msg"][0].lower() + first["msg"][1:])
+    return ": ".join([*(repr(part)[1:-1][:40] for part in first["loc"][1:2]), said])

@@ -9,7 +9,9 @@ from storyloom.config import Config, ModelConfig, load_config
 from storyloom.data.tokenization import Tokenizer, load_tokenizer
 from storyloom.errors import CheckpointError, ConfigError, RunError
 from storyloom.files import settled_folder
-from storyloom.runs.layout import CHECKPOINT_FOLDER, CHECKPOINTS, RUN_CONFIG, TOKENIZER, WEIGHTS
+from storyloom.runs.checkpoint import load_checkpoint, load_state
+from storyloom.runs.layout import CHECKPOINT_FOLDER, CHECKPOINTS, METRICS, RUN_CONFIG, STATE, TOKENIZER, WEIGHTS
+from storyloom.runs.rows import FinalRow, last_row, read_marks, verify_logs
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +54,23 @@ class Run:
         """The data the run was trained on: a folder of its own inside the run, or wherever it was."""
         return self.path / self.origin["data"]
 
+    @property
+    def figures(self) -> FinalRow | None:
+        """The evaluation of all validation stories at the end of the training; None before it.
+
+        Raises:
+            RunError: the last row of `metrics.jsonl` is damaged.
+        """
+        last = last_row(self.path / METRICS)
+        return last if isinstance(last, FinalRow) else None
+
+    def verify_logs(self) -> None:
+        """Raise `RunError` if a row that the checkpoint `last` vouches for is missing or altered."""
+        if self.has_checkpoint("last"):
+            folder = self.checkpoint_folder("last")
+            state = load_state(folder)
+            verify_logs(self.path, read_marks(state, folder / STATE), state.get("step", 0))
+
     def checkpoint_folder(self, name: str) -> Path:
         """Where the checkpoint `last` or `best` lies."""
         return self.path / CHECKPOINT_FOLDER / name
@@ -90,8 +109,6 @@ class Run:
             CheckpointError: the checkpoint is missing or damaged.
             ConfigError: there is no such checkpoint.
         """
-        from storyloom.runs.checkpoint import load_checkpoint
-
         if checkpoint not in CHECKPOINTS:
             raise ConfigError(f"unknown checkpoint {checkpoint!r}: known are {', '.join(CHECKPOINTS)}")
         if not self.has_checkpoint(checkpoint):

@@ -8,16 +8,17 @@ alone: a run that follows them ends with the same bits.
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from itertools import islice
 from statistics import fmean, median
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
 from storyloom.config import TrainConfig
-from storyloom.runs.rows import MetricsLog
+from storyloom.runs.rows import Listener, PlanRow
 from storyloom.training.trainer import Trainer
 
-EVENTS: tuple[str, ...] = ("eval", "sample", "checkpoint")
+Event = Literal["checkpoint", "eval", "sample"]
+EVENTS: tuple[Event, ...] = ("eval", "sample", "checkpoint")
 PLAN_SECONDS = 5.0  # at most, between two plans
 PACE_SECONDS = 10.0  # of the latest updates say how long one takes now,
 PACE_UPDATES = 9  # and at least this many,
@@ -35,11 +36,11 @@ LANDING = 0.02  # of all the time, in which the learning rate still falls where 
 class Director(Protocol):
     """Decides what is due; the loop does it."""
 
-    def after_update(self, trainer: Trainer, seconds: float) -> set[str]:
+    def after_update(self, trainer: Trainer, seconds: float) -> set[Event]:
         """What is due after an update that took these seconds; may change the trainer's plan."""
         ...
 
-    def took(self, event: str, seconds: float) -> None:
+    def took(self, event: Event, seconds: float) -> None:
         """An event is over."""
         ...
 
@@ -54,11 +55,11 @@ class ByUpdates:
     def __init__(self, settings: TrainConfig) -> None:
         self._intervals = intervals_of(settings)
 
-    def after_update(self, trainer: Trainer, seconds: float) -> set[str]:
+    def after_update(self, trainer: Trainer, seconds: float) -> set[Event]:
         """Those whose interval ends with this update."""
         return {event for event, interval in self._intervals.items() if trainer.step % interval == 0}
 
-    def took(self, event: str, seconds: float) -> None:
+    def took(self, event: Event, seconds: float) -> None:
         """Makes no difference."""
 
     def after_events(self, trainer: Trainer) -> None:
@@ -72,36 +73,36 @@ class AsWritten:
         trainer: of this run.
         plans: the other run's rows of kind `plan`.
         written: how many of them are in this run's log already; what they made due is done.
-        log: this run's.
+        tell: is told them again.
     """
 
-    def __init__(self, trainer: Trainer, plans: Iterable[Mapping[str, Any]], written: int, log: MetricsLog) -> None:
-        self._warmup, self._log = trainer.settings.warmup_steps, log
-        self._plans: dict[int, deque[Mapping[str, Any]]] = {}
+    def __init__(self, trainer: Trainer, plans: Iterable[PlanRow], written: int, tell: Listener) -> None:
+        self._warmup, self._tell = trainer.settings.warmup_steps, tell
+        self._plans: dict[int, deque[PlanRow]] = {}
         for row in islice(plans, written, None):
-            self._plans.setdefault(row["step"], deque()).append(row)
+            self._plans.setdefault(row.step, deque()).append(row)
         self._follow(trainer)  # what came behind the checkpoint of this step
 
-    def after_update(self, trainer: Trainer, seconds: float) -> set[str]:
+    def after_update(self, trainer: Trainer, seconds: float) -> set[Event]:
         """What the rows of this update say."""
         return self._follow(trainer)
 
-    def took(self, event: str, seconds: float) -> None:
+    def took(self, event: Event, seconds: float) -> None:
         """Makes no difference."""
 
     def after_events(self, trainer: Trainer) -> None:
         """Follow the rows that were written after the events of this update."""
         self._follow(trainer)
 
-    def _follow(self, trainer: Trainer) -> set[str]:
+    def _follow(self, trainer: Trainer) -> set[Event]:
         """Take rows of this update up to one that makes something due, and return that; the others change the plan."""
         rows = self._plans.get(trainer.step, deque())
         while rows:
             row = rows.popleft()
-            self._log.write(**row)
-            if row["due"]:
-                return {*row["due"]}
-            trainer.plan = trainer.plan.changed(trainer.step, row["updates"], self._warmup)
+            self._tell(row)
+            if row.due:
+                return {*row.due}
+            trainer.plan = trainer.plan.changed(trainer.step, row.updates, self._warmup)
         return set()
 
 
@@ -110,7 +111,7 @@ class Deadline:
 
     Args:
         settings: with `minutes`.
-        log: for `plan` rows.
+        tell: is told `plan` rows.
         elapsed: seconds of the run so far, in all its parts.
         most: updates at most, where other limits say so.
         final: measures how many seconds the evaluation of all validation stories takes now.
@@ -120,7 +121,7 @@ class Deadline:
     def __init__(
         self,
         settings: TrainConfig,
-        log: MetricsLog,
+        tell: Listener,
         elapsed: Callable[[], float],
         *,
         most: int | None,
@@ -128,7 +129,7 @@ class Deadline:
         share: float,
     ) -> None:
         assert settings.minutes is not None, "a deadline needs minutes"
-        self._settings, self._log, self._elapsed, self._most = settings, log, elapsed, most
+        self._settings, self._tell, self._elapsed, self._most = settings, tell, elapsed, most
         self._total = settings.minutes * 60
         self._intervals = intervals_of(settings)
         self._updates: deque[tuple[float, float]] = deque()  # when each of the latest was over, and how long it took
@@ -140,7 +141,7 @@ class Deadline:
         self._since = dict.fromkeys(EVENTS, elapsed())
         self._is_first, self._planned_at = True, -math.inf
 
-    def after_update(self, trainer: Trainer, seconds: float) -> set[str]:
+    def after_update(self, trainer: Trainer, seconds: float) -> set[Event]:
         """What the clock makes due; a plan where none was made for a while."""
         now = self._elapsed()
         self._track(now, seconds)
@@ -148,7 +149,7 @@ class Deadline:
             return set()
         if trainer.plan.end is None:
             self._plan(trainer)
-        due = {event for event in EVENTS if self._is_due(event, trainer, now)}
+        due: set[Event] = {event for event in EVENTS if self._is_due(event, trainer, now)}
         if due:
             for event in due:
                 self._since[event] = now
@@ -157,7 +158,7 @@ class Deadline:
             self._plan(trainer)
         return due
 
-    def took(self, event: str, seconds: float) -> None:
+    def took(self, event: Event, seconds: float) -> None:
         """Remember what an event costs."""
         pace = self._pace if self._updates else None
         if event == "eval":  # of more stories than the first estimate, and at the speed of now
@@ -207,7 +208,7 @@ class Deadline:
             self._set_final(seconds, self._pace)
             self._measurable_at = begun + (self._elapsed() - begun) / MEASURING
 
-    def _cost(self, event: str) -> float:
+    def _cost(self, event: Event | Literal["final"]) -> float:
         """Seconds of an event now."""
         seconds, pace = self._costs[event]
         if pace is None:
@@ -215,11 +216,11 @@ class Deadline:
             return seconds
         return seconds * self._pace / pace
 
-    def _period(self, event: str) -> float:
+    def _period(self, event: Event) -> float:
         """Seconds between two of a kind."""
         return max(self._cost(event) / DUE_SHARE, min(DUE_SECONDS, self._intervals[event] * self._pace))
 
-    def _is_due(self, event: str, trainer: Trainer, now: float) -> bool:
+    def _is_due(self, event: Event, trainer: Trainer, now: float) -> bool:
         """Not shortly before the end, where the model is evaluated and saved anyway."""
         period = self._period(event)
         to_go = math.inf if trainer.plan.end is None else (trainer.plan.end - trainer.step) * self._pace
@@ -252,14 +253,15 @@ class Deadline:
             left -= times * self._cost(event)
         return left
 
-    def _write(self, trainer: Trainer, due: list[str]) -> None:
+    def _write(self, trainer: Trainer, due: list[Event]) -> None:
         step, end = trainer.step, trainer.plan.end
         assert end is not None, "what is written was planned"
         progress = trainer.plan.progress_at(step)
-        self._log.write("plan", step, updates=end - step, progress=progress, due=due, elapsed=round(self._elapsed(), 3))
+        seconds = round(self._elapsed(), 3)
+        self._tell(PlanRow(step=step, updates=end - step, progress=progress, due=tuple(due), elapsed=seconds))
 
 
-def intervals_of(settings: TrainConfig) -> dict[str, int]:
+def intervals_of(settings: TrainConfig) -> dict[Event, int]:
     """Updates between two of each kind."""
     return {
         "eval": settings.eval_interval,

@@ -14,9 +14,9 @@ from typing import Any
 from storyloom.errors import CheckpointError, TrainingDiverged
 from storyloom.runs import Run, load_checkpoint, save_checkpoint
 from storyloom.runs.checkpoint import Checkpoint
-from storyloom.runs.rows import MetricsLog
+from storyloom.runs.rows import EvalRow, Listener, NoteRow, RunLog, SampleRow, TrainRow
 from storyloom.runs.weights import model_weights
-from storyloom.training.deadline import Director
+from storyloom.training.deadline import Director, Event
 from storyloom.training.interrupt import StopRequest
 from storyloom.training.trainer import Trainer, Update
 
@@ -44,13 +44,17 @@ class Loop:
     Args:
         trainer: at the step where it continues.
         run: whose folder is written.
-        log: of that folder.
+        log: of that folder; checkpoints keep its marks.
+        tell: is told every row; the log among others.
         director: says what is due.
         clock: of the run.
     """
 
-    def __init__(self, trainer: Trainer, run: Run, log: MetricsLog, director: Director, clock: RunClock) -> None:
-        self._trainer, self._run, self._log, self._director, self._clock = trainer, run, log, director, clock
+    def __init__(
+        self, trainer: Trainer, run: Run, log: RunLog, tell: Listener, director: Director, clock: RunClock
+    ) -> None:
+        self._trainer, self._run, self._log, self._tell = trainer, run, log, tell
+        self._director, self._clock = director, clock
         self._since_row: list[tuple[Update, float]] = []  # updates, and their seconds, that no row tells of yet
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -85,7 +89,7 @@ class Loop:
                 if due:
                     director.after_events(trainer)
 
-    def _timed(self, event: str, action: Callable[[], None]) -> None:
+    def _timed(self, event: Event, action: Callable[[], None]) -> None:
         start = time.perf_counter()
         action()
         self._director.took(event, time.perf_counter() - start)
@@ -114,20 +118,20 @@ class Loop:
         if len(self._since_row) == 1:
             loss = latest.loss  # not rounded once more
         self._since_row.clear()
-        self._log.write(
-            "train",
-            trainer.step,
+        row = TrainRow(
+            step=trainer.step,
             tokens=trainer.tokens,
             epoch=round(trainer.batches.epochs, 4),
             loss=loss,
             bits_per_byte=loss * trainer.tokens_per_byte / math.log(2),
             learning_rate=latest.learning_rate,
-            # fp16 skipped it; JSON has no infinity
+            # fp16 skipped it
             grad_norm=latest.grad_norm if math.isfinite(latest.grad_norm) else None,
             tokens_per_second=round(tokens / seconds, 1),
             seconds=round(self._clock.training, 3),
             elapsed=round(self._clock.elapsed(), 3),
         )
+        self._tell(row)
 
     def _evaluate(self) -> None:
         """Measure the model; one that is the best so far is to be saved."""
@@ -136,17 +140,17 @@ class Loop:
         loss = figures["nats_per_token"]
         trainer.check_finite(loss)
         is_best = loss < trainer.best
-        self._log.write("eval", trainer.step, **figures, is_best=is_best)
+        self._tell(EvalRow(step=trainer.step, is_best=is_best, **known(figures)))
         trainer.waited = 0 if is_best else trainer.waited + 1
         if is_best:
             trainer.best, trainer.best_step = loss, trainer.step
         elif trainer.waited == trainer.settings.patience:
             text = f"stopped early: {trainer.waited} evaluations in a row without a lower validation loss"
-            self._log.write("note", trainer.step, text=text)
+            self._tell(NoteRow(step=trainer.step, text=text))
 
     def _sample(self) -> None:
         self._trainer.check_finite()
-        self._log.write("sample", self._trainer.step, story=self._trainer.sample())
+        self._tell(SampleRow(step=self._trainer.step, story=self._trainer.sample()))
 
     def _save_last(self) -> None:
         """Save everything to continue from."""
@@ -154,8 +158,14 @@ class Loop:
         checkpoint = self._trainer.checkpoint()
         times = {"elapsed": self._clock.elapsed(), "seconds": self._clock.training}
         since_row = [(asdict(update), seconds) for update, seconds in self._since_row]
-        state: dict[str, Any] = {**checkpoint.state, **times, "since_row": since_row, "logs": self._log.marks()}
+        marks = {name: asdict(mark) for name, mark in self._log.marks().items()}
+        state: dict[str, Any] = {**checkpoint.state, **times, "since_row": since_row, "logs": marks}
         save_checkpoint(self._run.checkpoint_folder("last"), replace(checkpoint, state=state))
+
+
+def known(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures with None for nan: the standard error over a single story."""
+    return {name: None if value != value else value for name, value in figures.items()}
 
 
 def save_best(trainer: Trainer, run: Run) -> None:

@@ -6,14 +6,15 @@ import shutil
 import sys
 import time
 from contextlib import suppress
-from typing import Any
+
+from storyloom.runs.rows import EvalRow, FinalRow, NoteRow, PlanRow, Row, SampleRow, StartRow, TrainRow
 
 REFRESH_SECONDS = 0.2
 PLAIN_SECONDS = 10.0
 
 
 class LiveLine:
-    """A listener for the rows of a `MetricsLog`."""
+    """A listener that shows the rows of a training as they come."""
 
     def __init__(self) -> None:
         self._on_terminal = sys.stderr.isatty()
@@ -22,17 +23,19 @@ class LiveLine:
         self._end: int | None = None  # updates in all, as far as is known
         self._is_open = False  # whether the cursor stands at the end of a live line
 
-    def __call__(self, row: dict[str, Any]) -> None:
+    def __call__(self, row: Row) -> None:
         """Show a row, or not yet."""
-        if row["kind"] == "start":
-            self._end = row["max_steps"]
-        if row["kind"] == "plan":
-            self._end = row["step"] + row["updates"]
-        elif row["kind"] != "train":
-            self._line(_SENTENCES[row["kind"]](row))
-        elif time.monotonic() - self._shown >= self._interval:
-            self._shown = time.monotonic()
-            self._live(_train_sentence(row, self._end))
+        match row:
+            case PlanRow():
+                self._end = row.step + row.updates
+            case TrainRow():
+                if time.monotonic() - self._shown >= self._interval:
+                    self._shown = time.monotonic()
+                    self._live(_train_sentence(row, self._end))
+            case _:
+                if isinstance(row, StartRow):
+                    self._end = row.max_steps
+                self._line(sentence(row))
 
     def _line(self, text: str) -> None:
         end = "\n" if self._is_open else ""
@@ -47,58 +50,56 @@ class LiveLine:
         return _write(f"\r{text[:width]:<{width}}")
 
 
-def _start_sentence(row: dict[str, Any]) -> str:
-    to = f"to {row['max_steps']}" if row["minutes"] is None else f"for {row['minutes']:g} minutes in all"
+def sentence(row: Row) -> str:
+    """A row in words; an empty line for a kind that the live line shows otherwise."""
+    match row:
+        case StartRow():
+            return _start_sentence(row)
+        case EvalRow():
+            return _eval_sentence(row)
+        case FinalRow():
+            return _final_sentence(row)
+        case SampleRow():
+            story = row.story.replace("\n", "\n    ")
+            return f"step {row.step}  a sample:\n    {story}"
+        case NoteRow():
+            return f"note: {row.text}"
+    return ""
+
+
+def _start_sentence(row: StartRow) -> str:
+    to = f"to {row.max_steps}" if row.minutes is None else f"for {row.minutes:g} minutes in all"
     return (
-        f"training {row['parameters'] / 1e6:.2f}M parameters from step {row['step']} {to} on "
-        f"{row['device']} in {row['precision']} ({row['why_precision']}), {row['threads']} "
-        f"thread{'s' if row['threads'] > 1 else ''}{', compiled' if row['compiled'] else ''}"
+        f"training {row.parameters / 1e6:.2f}M parameters from step {row.step} {to} on {row.device} in {row.precision} "
+        f"({row.why_precision}), {row.threads} thread{'s' if row.threads > 1 else ''}{', compiled' * row.compiled}"
     )
 
 
-def _train_sentence(row: dict[str, Any], end: int | None) -> str:
-    grad_norm = "overflow" if row["grad_norm"] is None else f"{row['grad_norm']:.2f}"
+def _train_sentence(row: TrainRow, end: int | None) -> str:
+    grad_norm = "overflow" if row.grad_norm is None else f"{row.grad_norm:.2f}"
     of = "" if end is None else f"/{end}"
     return (
-        f"step {row['step']}{of}  loss {row['loss']:.3f} nats/token ({row['bits_per_byte']:.3f} bits/byte)"
-        f"  lr {row['learning_rate']:.2e}  grad {grad_norm}  {row['tokens_per_second']:,.0f} tokens/s"
-        f"  epoch {row['epoch']:.2f}"
+        f"step {row.step}{of}  loss {row.loss:.3f} nats/token ({row.bits_per_byte:.3f} bits/byte)"
+        f"  lr {row.learning_rate:.2e}  grad {grad_norm}  {row.tokens_per_second:,.0f} tokens/s"
+        f"  epoch {row.epoch:.2f}"
     )
 
 
-def _eval_sentence(row: dict[str, Any]) -> str:
-    best = "  (best so far)" if row["is_best"] else ""
+def _eval_sentence(row: EvalRow) -> str:
+    best = "  (best so far)" if row.is_best else ""
     return (
-        f"step {row['step']}  validation, {row['stories']} stories: {row['nats_per_token']:.4f} nats/token, "
-        f"{row['bits_per_byte']:.4f} bits/byte{best}"
+        f"step {row.step}  validation, {row.stories} stories: {row.nats_per_token:.4f} nats/token, "
+        f"{row.bits_per_byte:.4f} bits/byte{best}"
     )
 
 
-def _final_sentence(row: dict[str, Any]) -> str:
-    comparable = "" if row["comparable"] else f" (not comparable: {row['why_not_comparable']})"
+def _final_sentence(row: FinalRow) -> str:
+    comparable = "" if row.comparable else f" (not comparable: {row.why_not_comparable})"
+    stderr = "" if row.bits_per_byte_stderr is None else f" +- {row.bits_per_byte_stderr:.4f}"
     return (
-        f"done in {row['minutes']:g} minutes: all {row['stories']} validation stories, checkpoint best: "
-        f"{row['nats_per_token']:.4f} nats/token, {row['bits_per_byte']:.4f} +- {row['bits_per_byte_stderr']:.4f} "
-        f"bits/byte{comparable}"
+        f"done in {row.minutes:g} minutes: all {row.stories} validation stories, checkpoint best: "
+        f"{row.nats_per_token:.4f} nats/token, {row.bits_per_byte:.4f}{stderr} bits/byte{comparable}"
     )
-
-
-def _sample_sentence(row: dict[str, Any]) -> str:
-    story = row["story"].replace("\n", "\n    ")
-    return f"step {row['step']}  a sample:\n    {story}"
-
-
-def _note_sentence(row: dict[str, Any]) -> str:
-    return f"note: {row['text']}"
-
-
-_SENTENCES = {
-    "start": _start_sentence,
-    "eval": _eval_sentence,
-    "final": _final_sentence,
-    "sample": _sample_sentence,
-    "note": _note_sentence,
-}
 
 
 def _write(text: str) -> None:

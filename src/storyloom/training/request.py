@@ -14,8 +14,8 @@ from storyloom.data.sources import is_source, text_of
 from storyloom.errors import ConfigError, RunError
 from storyloom.files import MANIFEST, printable
 from storyloom.runs import Run, load_checkpoint, open_model
-from storyloom.runs.layout import LOGS, METRICS
-from storyloom.runs.rows import latest_row, read_rows, verify_logs
+from storyloom.runs.layout import LOGS
+from storyloom.runs.rows import read_rows
 
 DEFAULT_PRESET = "laptop"
 LIMITS = ("max_steps", "max_epochs", "max_tokens")
@@ -168,7 +168,7 @@ def _is_folder(data: str) -> bool:
 
 
 def _finished(run: Run) -> Run:
-    if latest_row(run.path / METRICS).get("kind") != "final":
+    if run.figures is None:
         raise RunError(f"{run.path} is not finished: only a run that came to its end can be repeated")
     check_finished(run)
     return run
@@ -178,8 +178,8 @@ def check_finished(run: Run) -> None:
     """Raise `RunError` unless a finished run is as it was left: tokenizer, checkpoints, and the rows they vouch for."""
     _ = run.tokenizer
     load_checkpoint(run.checkpoint_folder("best"))
-    last = load_checkpoint(run.checkpoint_folder("last")).state
-    verify_logs(run.path, last["logs"], last["step"])
+    load_checkpoint(run.checkpoint_folder("last"))
+    run.verify_logs()
     for name in LOGS:
         read_rows(run.path / name)
 

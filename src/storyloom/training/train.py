@@ -1,10 +1,8 @@
 """`train`: resolve the settings, lay out the run folder, train, evaluate all; or continue where a run stopped."""
 
-import json
-import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
@@ -21,14 +19,26 @@ from storyloom.evaluation import evaluate
 from storyloom.files import is_vacant, recover_folder, remove_leftovers, sha256_of, write_text
 from storyloom.runs import Run, save_checkpoint
 from storyloom.runs.checkpoint import Checkpoint
-from storyloom.runs.layout import BEGUN, CHECKPOINTS, METRICS, OWN_DATA, PLANS
+from storyloom.runs.layout import BEGUN, CHECKPOINTS, METRICS, OWN_DATA, PLANS, STATE
 from storyloom.runs.opening import Model
-from storyloom.runs.rows import Listener, MetricsLog, cut_back, latest_row, read_rows
+from storyloom.runs.rows import (
+    FinalRow,
+    Listener,
+    NoteRow,
+    PlanRow,
+    RunLog,
+    TrainRow,
+    as_line,
+    cut_back,
+    read_marks,
+    read_rows,
+)
 from storyloom.runtime import Runtime, choose_runtime
 from storyloom.signals import exit_on_signals
 from storyloom.training.deadline import AsWritten, ByUpdates, Deadline, Director
 from storyloom.training.folder import alone_in, begun, clear, is_begun
-from storyloom.training.loop import Loop, RunClock, repair_best
+from storyloom.training.listeners import Broadcast
+from storyloom.training.loop import Loop, RunClock, known, repair_best
 from storyloom.training.process import only_training, process_as_found
 from storyloom.training.progress import LiveLine
 from storyloom.training.request import Request, check_finished, check_flag
@@ -70,8 +80,8 @@ def train(
             than before, but not the same bits then.
         resume: continue from the last checkpoint; the other options, if given, must be those the run was started with.
         progress: write a live line to standard error; or a function that is told every row of the metrics and each
-            sample as it comes, instead: a dictionary with `kind` (`start`, `plan`, `train`, `eval`, `sample`, `note`,
-            `final`), `step`, and what `metrics.jsonl` and `samples.jsonl` hold of it.
+            sample as it comes, instead: a `TrainRow`, say, with `kind`, `step`, `loss` and so on; all kinds of rows
+            are in `storyloom.runs.rows`.
 
     Returns:
         The finished run.
@@ -90,7 +100,7 @@ def train(
     check_flag("resume", resume)
     if not callable(progress):
         check_flag("progress", progress, " or a function of one argument")
-    listener = progress if callable(progress) else LiveLine() if progress else None
+    listeners: list[Listener] = [progress] if callable(progress) else [LiveLine()] if progress else []
     request = Request(
         data,
         preset=preset,
@@ -111,7 +121,7 @@ def train(
                 (folder / BEGUN).unlink()
             opened = request.check(run)
             run.config = request.on_device(run.config)
-            return _go_on(run, opened, choose_runtime(run.config.train), None, started, listener)
+            return _go_on(run, opened, choose_runtime(run.config.train), None, started, listeners)
         if resume and is_begun(folder):
             clear(folder)
         if not is_vacant(folder):
@@ -120,10 +130,10 @@ def train(
         asked = request.resolve()
         folder = folder.absolute()  # a listener may change the working directory
         with begun(folder):
-            opened = _opened(request.opened, folder, asked.data, listener)
+            opened = _opened(request.opened, folder, asked.data, listeners)
             started = time.perf_counter()
-            run, runtime, compiled = _start(request, asked, opened, folder, started, listener)
-        return _go_on(run, opened, runtime, compiled, started, listener)
+            run, runtime, compiled = _start(request, asked, opened, folder, started, listeners)
+        return _go_on(run, opened, runtime, compiled, started, listeners)
 
 
 def _checked_out(out: object) -> Path:
@@ -133,7 +143,7 @@ def _checked_out(out: object) -> Path:
     return Path(text)
 
 
-def _opened(data: Data | str | None, folder: Path, settings: DataConfig, listener: Listener | None) -> Data:
+def _opened(data: Data | str | None, folder: Path, settings: DataConfig, listeners: Sequence[Listener]) -> Data:
     """The data, prepared inside the run folder where it is a source."""
     if data is None:
         raise RunError(
@@ -142,15 +152,15 @@ def _opened(data: Data | str | None, folder: Path, settings: DataConfig, listene
         )
     if isinstance(data, Data):
         return data
-    _note(listener, f"preparing {data} into {folder / OWN_DATA}, with the tokenizer {settings.tokenizer}")
-    started = time.perf_counter()
-    prepared = prepare(data, out=folder / OWN_DATA, preset=settings, progress=isinstance(listener, LiveLine))
-    _note(listener, f"prepared in {time.perf_counter() - started:.1f} s, which do not count as training")
+    _note(listeners, f"preparing {data} into {folder / OWN_DATA}, with the tokenizer {settings.tokenizer}")
+    started, is_live = time.perf_counter(), any(isinstance(listener, LiveLine) for listener in listeners)
+    prepared = prepare(data, out=folder / OWN_DATA, preset=settings, progress=is_live)
+    _note(listeners, f"prepared in {time.perf_counter() - started:.1f} s, which do not count as training")
     return prepared
 
 
 def _start(
-    request: Request, config: Config, data: Data, folder: Path, started: float, listener: Listener | None
+    request: Request, config: Config, data: Data, folder: Path, started: float, listeners: Sequence[Listener]
 ) -> tuple[Run, Runtime, CompiledStep | None]:
     """Resolve everything, then write it into the run folder; returns the machine and what was compiled for it, too."""
     notes = differences(config, data, request.settings)
@@ -164,7 +174,7 @@ def _start(
     if request.repeat is None and resolved.train.minutes is not None:
         check_time(resolved.train.minutes, trainer, data, started)
     for note in notes:
-        _note(listener, note)
+        _note(listeners, note)
     data.tokenizer.save(folder / "tokenizer.json")
     origin = request.origin()
     if request.init is not None:
@@ -176,8 +186,8 @@ def _start(
             )
         save_checkpoint(folder / "checkpoints" / "last", beginning)
     if request.repeat is not None and resolved.train.minutes is not None:
-        plans = [json.dumps(row) + "\n" for row in read_rows(request.repeat.path / METRICS, "plan")]
-        write_text(folder / PLANS, "".join(plans))
+        plans = read_rows(request.repeat.path / METRICS, PlanRow)
+        write_text(folder / PLANS, "".join(as_line(row) + "\n" for row in plans))
     origin |= {
         "settings": list(request.settings),
         "data": OWN_DATA if data.path == folder / OWN_DATA else str(data.path.resolve()),
@@ -211,20 +221,20 @@ def _go_on(
     runtime: Runtime,
     compiled: CompiledStep | None,
     started: float,
-    listener: Listener | None,
+    listeners: Sequence[Listener],
 ) -> Run:
     """Train from the last checkpoint (or step 0) to the end, then evaluate all validation stories."""
-    if latest_row(run.path / METRICS).get("kind") == "final":
+    if run.figures is not None:
         check_finished(run)
-        _note(listener, f"{run.path} is finished already: nothing to resume")
+        _note(listeners, f"{run.path} is finished already: nothing to resume")
         return run
     _ = run.tokenizer  # what is damaged is said before anything is cut
     run.path = run.path.absolute()  # as above
     if run.origin.get("torch") != torch.__version__:
         made_with = run.origin.get("torch")
-        _note(listener, f"started with torch {made_with}, this is {torch.__version__}: the bits may differ")
+        _note(listeners, f"started with torch {made_with}, this is {torch.__version__}: the bits may differ")
     if "repeats" in run.origin:
-        _note(listener, f"repeating {run.origin['repeats']}")
+        _note(listeners, f"repeating {run.origin['repeats']}")
     remove_leftovers(run.path)
     for name in CHECKPOINTS:
         recover_folder(run.checkpoint_folder(name))
@@ -232,23 +242,23 @@ def _go_on(
         raise RunError(f"{run.checkpoint_folder('last')} is missing: put it back, or start a new run")
     trainer = Trainer(run.config, data, runtime, compiled)
     state = trainer.restore(run).state if run.has_checkpoint("last") else {}
-    used = _elapsed(latest_row(run.path / METRICS, "elapsed"))  # also what came after the checkpoint
-    cut_back(run.path, state.get("logs", {}), trainer.step)
+    cut = cut_back(run.path, read_marks(state, run.checkpoint_folder("last") / STATE), trainer.step)
+    used = [row.elapsed for row in cut if isinstance(row, PlanRow | TrainRow)]  # the time after the checkpoint counts
     repair_best(trainer, run)
-    clock = RunClock(started, max(used, state.get("elapsed", 0.0)), state.get("seconds", 0.0))
-    log = None
+    clock = RunClock(started, max(*used, state.get("elapsed", 0.0), 0.0), state.get("seconds", 0.0))
+    tell = None
     try:
-        with closing(MetricsLog(run.path, listener)) as log:
-            log.write("start", trainer.step, **trainer.description())
-            loop = Loop(trainer, run, log, _director(trainer, run, data, log, clock), clock)
+        with closing(RunLog(run.path)) as log:
+            tell = Broadcast(log, listeners)
+            tell(trainer.start_row())
+            loop = Loop(trainer, run, log, tell, _director(trainer, run, data, tell, clock), clock)
             loop.restore(state)
             loop.fit()
-            _note_on_warm_up(trainer, log)
+            _note_on_warm_up(trainer, tell)
             figures = evaluate(run, data=data, device=str(trainer.runtime.device))
-            minutes = round(clock.elapsed() / 60, 2)
-            log.write("final", trainer.step, checkpoint="best", **figures, minutes=minutes)
+            tell(_final_row(trainer.step, figures, round(clock.elapsed() / 60, 2)))
     except OSError as error:  # a full disk, a folder that is gone
-        if log is not None and error is log.listeners_error:
+        if tell is not None and error is tell.listeners_error:
             raise
         raise RunError(
             f"training stops at step {trainer.step}: cannot use {run.path}: {error.strerror}; what was saved before is "
@@ -257,37 +267,38 @@ def _go_on(
     return run
 
 
-def _elapsed(row: dict[str, Any]) -> float:
-    """Seconds of a run that a row tells of; nothing vouches for the rows after a checkpoint."""
-    value = row.get("elapsed")
-    return value if isinstance(value, int | float) and math.isfinite(value) and value > 0 else 0.0
+def _final_row(step: int, figures: Mapping[str, Any], minutes: float) -> FinalRow:
+    """What `evaluate` found; what it leaves out, as it cannot be said of this text, is None."""
+    optional = ("why_not_comparable", "limit_bits_per_byte", "gap_bits_per_byte", "gap_bits_per_byte_stderr")
+    return FinalRow(step=step, checkpoint="best", minutes=minutes, **{**dict.fromkeys(optional), **known(figures)})
 
 
-def _director(trainer: Trainer, run: Run, data: Data, log: MetricsLog, clock: RunClock) -> Director:
+def _director(trainer: Trainer, run: Run, data: Data, tell: Listener, clock: RunClock) -> Director:
     """What decides when to evaluate, sample and save."""
     settings = trainer.settings
     if settings.minutes is None:
         return ByUpdates(settings)
     if (run.path / PLANS).is_file():
-        written = len(read_rows(run.path / METRICS, "plan"))
-        return AsWritten(trainer, read_rows(run.path / PLANS), written, log)
+        written = len(read_rows(run.path / METRICS, PlanRow))
+        return AsWritten(trainer, read_rows(run.path / PLANS, PlanRow), written, tell)
     tokens = data.manifest.val.tokens
 
     def final() -> float:
         return 0.0 if trainer.is_done else trainer.seconds_to_evaluate(tokens)
 
     share = trainer.eval_tokens / tokens
-    return Deadline(settings, log, clock.elapsed, most=settings.max_steps, final=final, share=share)
+    return Deadline(settings, tell, clock.elapsed, most=settings.max_steps, final=final, share=share)
 
 
-def _note_on_warm_up(trainer: Trainer, log: MetricsLog) -> None:
+def _note_on_warm_up(trainer: Trainer, tell: Listener) -> None:
     """How long a run with a deadline is, only its end tells."""
     warmup = trainer.settings.warmup_steps
     if trainer.settings.minutes is not None and trainer.step <= warmup:
         in_warmup = f"all {trainer.step} updates lay in the warm-up of {warmup}"
-        log.write("note", trainer.step, text=f"{in_warmup}: allow more minutes, or lower train.warmup_steps")
+        text = f"{in_warmup}: allow more minutes, or lower train.warmup_steps"
+        tell(NoteRow(step=trainer.step, text=text))
 
 
-def _note(listener: Listener | None, text: str) -> None:
-    if listener:
-        listener({"kind": "note", "step": 0, "text": text})
+def _note(listeners: Sequence[Listener], text: str) -> None:
+    for listener in listeners:
+        listener(NoteRow(step=0, text=text))

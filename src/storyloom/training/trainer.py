@@ -25,6 +25,7 @@ from storyloom.generation import StoryTeller
 from storyloom.model import GPT, count_flops_per_token, count_parameters
 from storyloom.runs import Run, load_checkpoint
 from storyloom.runs.checkpoint import Checkpoint
+from storyloom.runs.rows import StartRow
 from storyloom.runs.weights import load_weights, model_weights
 from storyloom.runtime import Runtime
 from storyloom.training.averaging import WeightAverage
@@ -226,20 +227,21 @@ class Trainer:
         """Tokens of the stories that are evaluated on the way."""
         return _tokens_of(self.eval_stories)
 
-    def description(self) -> dict[str, Any]:
-        """What is trained and how, for the row `start`."""
+    def start_row(self) -> StartRow:
+        """What is trained and how."""
         runtime = self.runtime
-        return {
-            "max_steps": self.plan.end,
-            "minutes": self.settings.minutes,
-            "parameters": count_parameters(self.model.config),
-            "flops_per_token": count_flops_per_token(self.model.config),
-            "device": str(runtime.device),
-            "precision": runtime.precision,
-            "why_precision": runtime.why_precision,
-            "threads": runtime.threads,
-            "compiled": runtime.compile,
-        }
+        return StartRow(
+            step=self.step,
+            max_steps=self.plan.end,
+            minutes=self.settings.minutes,
+            parameters=count_parameters(self.model.config),
+            flops_per_token=count_flops_per_token(self.model.config),
+            device=str(runtime.device),
+            precision=runtime.precision,
+            why_precision=runtime.why_precision,
+            threads=runtime.threads,
+            compiled=runtime.compile,
+        )
 
     def sample(self) -> str:
         """A story told by the model as it is now."""
