@@ -270,7 +270,7 @@ def test_a_damaged_time_behind_the_checkpoint_is_named(tmp_path, timed, dying_at
     path = tmp_path / "A" / "metrics.jsonl"
     whole = path.read_text()
     path.write_text(f'{whole}{{"kind": "train", "step": 10, "elapsed": {value}}}\n')
-    with pytest.raises(RunError, match=rf"line {len(whole.splitlines()) + 1} .* remove that line and all behind it"):
+    with pytest.raises(RunError, match=rf"line {len(whole.splitlines()) + 1} .*: remove that line and all behind it"):
         train(out=tmp_path / "A", resume=True, progress=False)
     path.write_text(whole)
     assert timed("A", resumed=True).path == tmp_path / "A"

@@ -11,6 +11,7 @@ import torch
 from storyloom.config import load_config
 from storyloom.data import Data, prepare
 from storyloom.errors import CheckpointError, RunError
+from storyloom.evaluation import evaluate
 from storyloom.runs import Run, load_checkpoint, save_checkpoint
 from storyloom.temporary import temporary_path
 from storyloom.training import train
@@ -190,6 +191,26 @@ def test_a_finished_run_says_so_and_changes_nothing(tmp_path, tiny_file, short_d
     assert train(out=run.path, resume=True).path == run.path
     assert "is finished already: nothing to resume" in capsys.readouterr().err
     assert everything(run.path) == before
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "samples.jsonl"])
+def test_a_finished_run_without_its_rows_is_refused(tmp_path, tiny_file, short_data, name):
+    """It was evaluated again, and its rows began with that evaluation."""
+    run = train(short_data, out=tmp_path / "R", config=tiny_file, progress=False)
+    (run.path / name).unlink()
+    with pytest.raises(RunError, match=rf"{name} is missing: put it back, or start a new run"):
+        train(out=run.path, resume=True, progress=False)
+    assert not (run.path / name).exists()
+
+
+def test_a_run_knows_its_figures_once_it_is_finished(tmp_path, tiny_file, short_data, dying_at):
+    with dying_at(5):
+        train(short_data, out=tmp_path / "R", config=tiny_file, progress=False)
+    assert Run(tmp_path / "R").figures is None
+    figures = train(out=tmp_path / "R", resume=True, progress=False).figures
+    assert figures is not None
+    assert figures.as_evaluated() == evaluate(tmp_path / "R")
+    assert figures.step == 11
 
 
 def test_a_run_that_died_behind_its_last_update_is_evaluated(tmp_path, tiny_file, short_data, computed, metric_rows):

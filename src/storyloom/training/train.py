@@ -224,7 +224,7 @@ def _go_on(
     listeners: Sequence[Listener],
 ) -> Run:
     """Train from the last checkpoint (or step 0) to the end, then evaluate all validation stories."""
-    if run.figures is not None:
+    if _is_finished(run):
         check_finished(run)
         _note(listeners, f"{run.path} is finished already: nothing to resume")
         return run
@@ -265,6 +265,13 @@ def _go_on(
             "kept: free some space or put it back, then continue with `resume`"
         ) from None
     return run
+
+
+def _is_finished(run: Run) -> bool:
+    try:
+        return run.figures is not None
+    except RunError:  # `cut_back` names the line, and how to continue
+        return False
 
 
 def _final_row(step: int, figures: Mapping[str, Any], minutes: float) -> FinalRow:
