@@ -18,7 +18,7 @@ SMALL += ["train.threads=1"]
 
 @pytest.fixture
 def known_times(monkeypatch):
-    """Our update takes 0.5, 1 and 4 seconds here, 0.1 of them the optimiser, the matrix product 0.25, 1 and 1, and in
+    """Our update takes 0.5, 1 and 4 seconds here, 0.1 of them the optimizer, the matrix product 0.25, 1 and 1, and in
     bf16 half of that."""
 
     def pretend(actions, seconds, device, least):
@@ -36,11 +36,11 @@ def known_times(monkeypatch):
 def test_the_figures_by_hand(known_times):
     found = bench_train("laptop", SMALL)
     assert found.tokens_per_update == 3 * 2 * 37
-    (ours,) = found.contestants
+    (ours,) = found.candidates
     assert ours.tokens_per_second == 222  # in the median second
     # swiglu of 96: 8/3 of 32, rounded up to 32s; q, k, v and out; the head; and causal attention
     flops = 6 * (3 * 32 * 96 + 4 * 32 * 32 + 307 * 32) + 6 * 1 * 32 * 37
-    assert ours.utilisation == pytest.approx(222 * flops * 0.5 / 1000)  # half is the median of the ratios
+    assert ours.utilization == pytest.approx(222 * flops * 0.5 / 1000)  # half is the median of the ratios
     assert ours.speed_up == 1
     assert found.optimizer_share == pytest.approx(0.1)
     assert found.ceilings == {"fp32": pytest.approx(1e-6), "bf16": pytest.approx(2e-6)}  # also what was not chosen
@@ -52,8 +52,8 @@ def test_it_runs(monkeypatch):
     monkeypatch.setattr(training, "largest_product", lambda precision, device: SmallProduct())
     monkeypatch.setattr(training, "seconds_of", lambda action, device: 1.0)
     found = bench_train("laptop", SMALL, seconds=0.05)
-    assert [each.name for each in found.contestants] == ["storyloom, eager"]
-    assert found.contestants[0].tokens_per_second > 0
+    assert [each.name for each in found.candidates] == ["storyloom, eager"]
+    assert found.candidates[0].tokens_per_second > 0
     assert 0 < found.optimizer_share < 1
     assert (found.preset, found.device, found.threads) == ("laptop", "cpu", 1)
 
@@ -147,9 +147,7 @@ def test_a_compiler_that_fails_leaves_the_eager_step(known_times, monkeypatch, a
         with pytest.raises(ConfigError, match="compiling the training step fails"):
             bench_train("laptop", settings, seconds=1.0)
     else:
-        assert [found.name for found in bench_train("laptop", settings, seconds=1.0).contestants] == [
-            "storyloom, eager"
-        ]
+        assert [found.name for found in bench_train("laptop", settings, seconds=1.0).candidates] == ["storyloom, eager"]
 
 
 def test_who_lacks_a_part_does_not_take_part():

@@ -278,7 +278,7 @@ BAD = {
     "report nope": ["nope does not exist", "storyloom train"],
     "report D": ["D is no run folder", "config.toml"],
     "report R --checkpoint first": ["'first'", "best, last"],
-    "report R --out afile": ["afile exists already and is no page of storyloom's", "--out"],
+    "report R --out afile": ["afile exists already and is not a page of storyloom's", "--out"],
     "report R --out emptydir": ["emptydir is a folder", "name a file"],
     "report R --out nope/a.html": ["there is no folder nope", "another file"],
     # compare
@@ -289,7 +289,7 @@ BAD = {
     "compare R nope": ["nope does not exist"],
     "compare R D": ["D is no run folder"],
     "compare 1 2 3 4 5 6 7 8 9": ["2 to 8 runs, got 9", "leave some out"],
-    "compare R R-char --out afile": ["afile exists already and is no page of storyloom's", "--out"],
+    "compare R R-char --out afile": ["afile exists already and is not a page of storyloom's", "--out"],
     "compare R R-char --out nope/a.html": ["there is no folder nope"],
     # demo
     "demo --out D": ["D exists already", "--out", "remove it"],

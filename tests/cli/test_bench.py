@@ -1,7 +1,7 @@
 import json
 
 import storyloom
-from storyloom.benchmarking.training import Contestant, TrainBench
+from storyloom.benchmarking.training import Candidate, TrainBench
 
 FOUND = TrainBench(
     preset="laptop",
@@ -13,7 +13,7 @@ FOUND = TrainBench(
     why_precision="the processor has avx512_bf16",
     ceilings={"fp32": 190.0, "bf16": 840.4},
     optimizer_share=0.034,
-    contestants=[Contestant("storyloom", "bf16", 30123.4, 0.512, 1.0), Contestant("other", "fp32", 8000.0, 0.6, 3.77)],
+    candidates=[Candidate("storyloom", "bf16", 30123.4, 0.512, 1.0), Candidate("other", "fp32", 8000.0, 0.6, 3.77)],
 )
 
 
@@ -38,4 +38,4 @@ def test_as_json_it_is_one_object(command, monkeypatch):
     monkeypatch.setattr(storyloom, "bench_train", lambda *_: FOUND, raising=False)
     found = json.loads(command("bench", "train", "--json").out)
     assert found["ceilings"] == {"bf16": 840.4, "fp32": 190.0}
-    assert [each["speed_up"] for each in found["contestants"]] == [1.0, 3.77]
+    assert [each["speed_up"] for each in found["candidates"]] == [1.0, 3.77]

@@ -38,7 +38,7 @@ DAMAGES = {
     "weights missing": (
         "checkpoints/best/model.safetensors",
         os.remove,
-        ["is missing", "use the other of the checkpoints"],
+        ["is missing", "put it back; stories and losses can be had of the other"],
     ),
     "manifest altered": ("checkpoints/best/manifest.json", rewrite('"sha256"', '"sha"'), ["is damaged", "last and"]),
     "manifest's checksum": (
@@ -49,7 +49,7 @@ DAMAGES = {
     "manifest missing": (
         "checkpoints/best/manifest.json",
         os.remove,
-        ["is missing", "use the other of the checkpoints"],
+        ["is missing", "put it back; stories and losses can be had of the other"],
     ),
     "checkpoint missing": ("checkpoints/best", shutil.rmtree, ["no checkpoint 'best'", "--resume", "--checkpoint"]),
     "tokenizer cut short": ("tokenizer.json", cut, ["cannot read the tokenizer"]),

@@ -86,4 +86,4 @@ def test_paper_is_light_also_on_a_dark_screen(browser, pages, which):
 
 def brightness(page):
     """Of paper and ink: the sum of red, green and blue."""
-    return [sum(map(int, colour[4:-1].split(","))) for colour in page.evaluate(COLOURS)]
+    return [sum(map(int, color[4:-1].split(","))) for color in page.evaluate(COLOURS)]

@@ -47,7 +47,7 @@ def test_ids_are_unique_on_a_page_and_all_that_is_referred_to_is_there(record):
     assert set(referred) <= set(ids)
 
 
-def test_colours_are_the_pages(record):
+def test_colors_are_the_pages(record):
     used = set(re.findall(r"var\(--([\w-]+)\)", charts.loss_chart(record)))
     assert used >= {"training", "validation", "limit", "line", "muted"}
 
@@ -70,9 +70,9 @@ def test_a_single_step_can_be_seen(make_record, chart):
     assert marks(chart(make_record([4.0, 3.0], [(1, 3.5)], name="longer")), "training") == 0
 
 
-def marks(svg, colour):
-    """How many marks there are of a colour."""
-    return len(re.findall(rf'<use [^>]*style="fill: var\(--{colour}\)', svg))
+def marks(svg, color):
+    """How many marks there are of a color."""
+    return len(re.findall(rf'<use [^>]*style="fill: var\(--{color}\)', svg))
 
 
 def test_the_users_own_style_is_left_out(record):
@@ -109,7 +109,7 @@ def test_a_missing_norm_leaves_the_rest(record, make_record):
 
 
 def pieces(svg):
-    """Of the line in the colour of training."""
+    """Of the line in the color of training."""
     (line,) = re.findall(r'<path d="([^"]*)"[^>]*stroke: var\(--training\)', svg)
     return line.count("M")
 

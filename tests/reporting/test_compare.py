@@ -141,7 +141,7 @@ def test_names_are_the_folders_own_with_as_many_parents_as_tell_them_apart(make_
     assert Comparison(paths[3:]).names == ["x/a/c", "y/a/c"]
 
 
-def test_eight_runs_have_eight_colours_each_at_its_loss(make_record, tmp_path):
+def test_eight_runs_have_eight_colors_each_at_its_loss(make_record, tmp_path):
     paths = [make_record([4.0, 3.0], [(2, 3.0 + n)], name=f"<{n}>").run.path for n in range(8)]
     page = Page(storyloom.compare_runs(paths, tmp_path / "c.html"))
     drawing = page.html[page.html.index("<svg") : page.html.index("</svg>") + len("</svg>")]

@@ -111,7 +111,7 @@ def test_a_short_run_has_no_slope(make_record):
     ],
 )
 def test_validation_against_training(make_record, validation, mood, words):
-    finding = diagnosis.generalisation(make_record([2.0] * 101, [(101, validation)]))
+    finding = diagnosis.generalization(make_record([2.0] * 101, [(101, validation)]))
     assert finding.mood == mood
     assert words in finding.text
 
@@ -128,19 +128,19 @@ def test_validation_against_training(make_record, validation, mood, words):
 def test_a_gap_is_overfitting_only_where_it_is_known_and_text_was_repeated(make_record, stderr, epoch, is_known):
     record = make_record([2.0] * 101, [(101, 2.5)], epoch=epoch)
     record.evaluations[0] = replace(record.evaluations[0], bits_per_byte_stderr=stderr)
-    finding = diagnosis.generalisation(record)
+    finding = diagnosis.generalization(record)
     assert ("learn its text by heart" in finding.text, finding.mood == "watch") == (is_known, is_known)
     assert ("harder than the training text, or too few to tell" in finding.text) != is_known
 
 
 def test_of_a_short_run_nothing_is_said(make_record):
     record = make_record([2.0] * 99, [(99, 2.5)])
-    assert (diagnosis.generalisation(record), diagnosis.speed(record)) == (None, None)
+    assert (diagnosis.generalization(record), diagnosis.speed(record)) == (None, None)
 
 
 def test_nothing_is_said_of_what_was_not_evaluated(make_record):
     record = make_record([2.0] * 101)
-    assert diagnosis.generalisation(record) is None
+    assert diagnosis.generalization(record) is None
     assert diagnosis.best_checkpoint(record) is None
 
 
@@ -252,7 +252,7 @@ def test_the_first_update_after_a_start_says_nothing_of_the_speed(make_record):
 def test_rows_of_other_lengths_have_other_speeds(make_record):
     record = make_record([2.0] * 101, rows="padded")
     record.train[3:11] = [replace(row, tokens_per_second=22.6) for row in record.train[3:11]]
-    assert diagnosis.speed(record).text == "It learnt from 226 tokens/s in the middle (0.0201 GFLOP/s)."
+    assert diagnosis.speed(record).text == "It learned from 226 tokens/s in the middle (0.0201 GFLOP/s)."
 
 
 def test_an_unfinished_run_says_how_far_it_is(make_record):

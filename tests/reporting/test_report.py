@@ -220,7 +220,7 @@ def test_thinned_curves_say_so(make_record):
 
 
 def test_the_page_can_be_read_to_one_who_does_not_see_it(page):
-    """A finding's mood is not said by its colour alone, a story has no language of the page, a table's heads are."""
+    """A finding's mood is not said by its color alone, a story has no language of the page, a table's heads are."""
     moods = ("Good:", "To be watched:", "For information:")
     findings = [line for line in page.rows("findings") if line.startswith(moods)]
     assert len(findings) == sum(
@@ -251,7 +251,7 @@ def test_a_page_of_ours_is_replaced_and_nothing_else(run_copy, tmp_path):
     storyloom.write_report(run_copy)
     other = tmp_path / "letter.html"
     other.write_text("<p>dear reader", encoding="utf-8")
-    with pytest.raises(RunError, match="is no page of storyloom's"):
+    with pytest.raises(RunError, match="is not a page of storyloom's"):
         storyloom.write_report(run_copy, out=other)
     assert other.read_text(encoding="utf-8") == "<p>dear reader"
 

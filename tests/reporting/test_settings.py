@@ -98,8 +98,8 @@ def test_a_configuration_of_the_users_own_is_the_runs(make_record):
 
 
 def test_only_an_unfinished_run_can_be_gone_on_with(make_record, finished):
-    assert "going on with it" in dict(commands(make_record([4.0])))
-    assert "going on with it" not in dict(commands(Record(finished)))
+    assert "continue it" in dict(commands(make_record([4.0])))
+    assert "continue it" not in dict(commands(Record(finished)))
 
 
 @pytest.mark.parametrize(

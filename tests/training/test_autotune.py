@@ -9,7 +9,8 @@ from storyloom.config import Config, apply_settings, load_config
 from storyloom.runtime import Runtime
 from storyloom.training import autotune, train
 from storyloom.training.autotune import LEAD, decides_to_compile, fit_to_machine, is_faster
-from storyloom.training.trainer import CompiledStep, Trainer
+from storyloom.training.compiled import CompiledStep
+from storyloom.training.trainer import Trainer
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from storyloom.errors import ConfigError
 from storyloom.model import GPT
 from storyloom.runtime import choose_runtime, device
 from storyloom.training import autotune, train
-from storyloom.training.trainer import CompiledStep, Trainer
+from storyloom.training.compiled import CompiledStep
+from storyloom.training.trainer import Trainer
 
 needs_compiler = pytest.mark.skipif(not device.has_compiler(torch.device("cpu")), reason="no C++ compiler here")
 COMPILED = ["train.compile=true"]

@@ -216,7 +216,7 @@ def test_other_plans_would_be_seen(tmp_path, timed, computed, monkeypatch):
             found.remove(max((row for row in found if not row.due), key=lambda row: row.step))
         return found
 
-    monkeypatch.setattr(import_module("storyloom.training.train"), "read_rows", without_one)
+    monkeypatch.setattr(import_module("storyloom.training.begin"), "read_rows", without_one)
     again = train(out=tmp_path / "B", repeat=run.path, progress=False)
     assert computed(again.path)["last/model.safetensors"] != computed(run.path)["last/model.safetensors"]
 

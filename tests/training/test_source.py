@@ -68,7 +68,7 @@ def test_ctrl_c_just_behind_the_configuration_leaves_nothing(tmp_path, tiny_file
         assert (path / "config.toml").is_file()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["storyloom.training.train"], "Run", interrupted)
+    monkeypatch.setattr(sys.modules["storyloom.training.begin"], "Run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(text, out=tmp_path / "R", config=tiny_file, progress=False)
     assert not (tmp_path / "R").exists()

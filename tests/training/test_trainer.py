@@ -8,9 +8,10 @@ import torch
 from storyloom.data import IGNORED, Batches
 from storyloom.errors import TrainingDiverged
 from storyloom.runs import save_checkpoint
-from storyloom.training import train
 from storyloom.training.optimizer import OPTIMIZERS
+from storyloom.training.state import checkpoint_of, restore
 from storyloom.training.trainer import Trainer
+from storyloom.training.update import Updater
 
 
 def flat(trainer: Trainer) -> torch.Tensor:
@@ -89,8 +90,8 @@ def test_a_mean_of_means_would_be_seen(make_trainer, sgd, monkeypatch):
     settings = [*sgd, "data.rows=padded", "model.block_size=97", "train.batch_size=8", "train.grad_accum_steps=4"]
     right, wrong = make_trainer(*settings), make_trainer(*settings)
     right.update()
-    backward = Trainer._backward
-    monkeypatch.setattr(Trainer, "_backward", lambda self, x, y, n: backward(self, x, y, 4 * int((y != IGNORED).sum())))
+    backward = Updater._backward
+    monkeypatch.setattr(Updater, "_backward", lambda self, x, y, n: backward(self, x, y, 4 * int((y != IGNORED).sum())))
     wrong.update()
     assert (flat(right) - flat(wrong)).abs().max() > 1e-3
 
@@ -126,16 +127,15 @@ def test_dropout_is_on_in_training_and_off_in_evaluation(make_trainer):
     assert trainer.update().loss != twin.update().loss
 
 
-def test_a_checkpoint_is_everything_the_next_update_needs(make_trainer, tmp_path, tiny_file, short_data):
-    run = train(short_data, out=tmp_path / "R", config=tiny_file, settings=["train.max_steps=1"], progress=False)
+def test_a_checkpoint_is_everything_the_next_update_needs(make_trainer, tmp_path):
     trainer = make_trainer("model.dropout=0.1")
     for _ in range(3):
         trainer.update()
-    save_checkpoint(run.checkpoint_folder("last"), trainer.checkpoint())
+    save_checkpoint(tmp_path / "last", checkpoint_of(trainer))
     expected = trainer.update()
     torch.manual_seed(99)  # both draw their dropout from PyTorch's one generator
     restored = make_trainer("model.dropout=0.1")
-    restored.restore(run)
+    restore(restored, tmp_path / "last")
     assert (restored.step, restored.tokens) == (3, trainer.tokens - expected.tokens)
     assert restored.update() == expected
     assert restored.batches.place == trainer.batches.place

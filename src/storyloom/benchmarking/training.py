@@ -16,10 +16,11 @@ from storyloom.runtime import Runtime, choose_runtime
 from storyloom.runtime.device import has_compiler
 from storyloom.runtime.precision import choosable_precisions
 from storyloom.training.autotune import compiled_trainer, fit_to_machine
+from storyloom.training.compiled import CompiledStep
 from storyloom.training.process import process_as_found
-from storyloom.training.trainer import CompiledStep, Trainer
+from storyloom.training.trainer import Trainer
 
-WARM_UP = 3  # calls of each action before any clock runs, if there is time for so many
+WARM_UP = 3  # calls of each action before any clock runs, if there is time for this many
 LEAST_ROUNDS = 5
 MUCH_FASTER = 20.0  # times, of two precisions: more than a disturbance, or AMX against fp32, explains
 TEXT_MB = 0.5  # of the storybook: what the tokens are makes no difference to the time
@@ -29,14 +30,14 @@ OPTIMIZER = "optimizer"
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """Somebody who trains the same shape, and how fast."""
 
     name: str
     precision: str
     tokens_per_second: float
     """The median over rounds."""
-    utilisation: float
+    utilization: float
     """Share of the matrix product's speed in this precision, by the arithmetic of `count_flops_per_token`."""
     speed_up: float
     """How many times as fast we are, in the same round; the median over rounds."""
@@ -57,8 +58,8 @@ class TrainBench:
     ceilings: dict[str, float]
     """GFLOP/s of the matrix product in every precision that could have been chosen, so that a wrong choice shows."""
     optimizer_share: float
-    """Of our update's time, what the optimiser takes of it, in the same round; the median over rounds."""
-    contestants: list[Contestant]
+    """Of our update's time, what the optimizer takes of it, in the same round; the median over rounds."""
+    candidates: list[Candidate]
     """We come first."""
 
 
@@ -147,18 +148,18 @@ def _measure(
 ) -> TrainBench:
     runtime, model, settings = trainer.runtime, trainer.model.config, trainer.settings
     actions = {f"{name} {precision}": update for (name, precision), update in updates.items()}
-    actions[OPTIMIZER] = trainer.step_optimizer  # with the gradients of the latest update
+    actions[OPTIMIZER] = trainer.updater.step_optimizer  # with the gradients of the latest update
     actions |= {f"{CEILING} {precision}": product for precision, product in products.items()}
     take_turns(actions, 0.0, runtime.device, WARM_UP)
     times = take_turns(actions, seconds, runtime.device, LEAST_ROUNDS)
     tokens = settings.batch_size * settings.micro_batches * model.block_size
     flops = tokens * count_flops_per_token(model)
     ours, *_ = times.values()
-    contestants = []
+    candidates = []
     for name, precision in updates:
         taken = times[f"{name} {precision}"]
         share = flops / products[precision].flops * median_ratio(times[f"{CEILING} {precision}"], taken)
-        contestants.append(Contestant(name, precision, tokens / median(taken), share, median_ratio(taken, ours)))
+        candidates.append(Candidate(name, precision, tokens / median(taken), share, median_ratio(taken, ours)))
     ceilings = {p: product.flops / median(times[f"{CEILING} {p}"]) / 1e9 for p, product in products.items()}
     return TrainBench(
         preset,
@@ -170,5 +171,5 @@ def _measure(
         runtime.why_precision,
         ceilings,
         median_ratio(times[OPTIMIZER], ours),
-        contestants,
+        candidates,
     )

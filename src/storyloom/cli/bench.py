@@ -38,11 +38,11 @@ def describe(found: "TrainBench") -> str:
         f"{found.preset}: {found.parameters / 1e6:.2f}M parameters, {found.tokens_per_update:,} tokens an update, "
         f"{found.device}, {found.threads} threads; the optimizer takes {found.optimizer_share:.1%} of an update",
         f"matrix product: {ceilings}; trained in {found.precision}: {found.why_precision}",
-        f"{'':<20} {'':<4} {'tokens/s':>9} {'utilisation':>11} {'ours is faster':>14}",
+        f"{'':<20} {'':<4} {'tokens/s':>9} {'utilization':>11} {'ours is faster':>14}",
     ]
     lines += [
-        f"{each.name:<20} {each.precision} {each.tokens_per_second:>9,.0f} {each.utilisation:>11.1%} "
+        f"{each.name:<20} {each.precision} {each.tokens_per_second:>9,.0f} {each.utilization:>11.1%} "
         f"{each.speed_up:>12.2f} x"
-        for each in found.contestants
+        for each in found.candidates
     ]
     return "\n".join(lines)

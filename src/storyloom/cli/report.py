@@ -11,9 +11,7 @@ import storyloom
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder; the run may be unfinished.")],
     out: Annotated[Path | None, typer.Option(help="The page to write. Default: report.html in the run folder.")] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="best or last. Default: best, where there is one by now.")
-    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="best or last. Default: best, if there is one by now.")] = None,
 ) -> None:
     """Write a run as one HTML page: curves, what they say, stories, settings."""
     page = storyloom.write_report(run, out=out, checkpoint=checkpoint)

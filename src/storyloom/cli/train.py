@@ -24,7 +24,7 @@ class Interrupted(Exception):
 
 
 def interruption(run: Path) -> Interrupted:
-    """What to say after Ctrl-C: how to go on with a run, where there is one by now."""
+    """What to say after Ctrl-C: how to continue a run, if there is one by now."""
     with suppress(OSError):  # the terminal may be closed
         sys.stderr.write("\n")  # the live line may be open
     if not (run / "config.toml").is_file():

@@ -1,6 +1,6 @@
-"""Charts as SVG that takes its colours and its font from the page, so that light, dark and print need one drawing.
+"""Charts as SVG that takes its colors and its font from the page, so that light, dark and print need one drawing.
 
-matplotlib draws in colours that stand for the page's CSS variables, and text stays text. The same numbers give the same
+matplotlib draws in colors that stand for the page's CSS variables, and text stays text. The same numbers give the same
 bytes; ids begin with the chart's name, so that many charts share a page.
 """
 
@@ -33,7 +33,7 @@ VARIABLES = {
     TRAINING: "training",
     VALIDATION: "validation",
     LIMIT: "limit",
-    **{colour: f"run-{number}" for number, colour in enumerate(RUNS, start=1)},
+    **{color: f"run-{number}" for number, color in enumerate(RUNS, start=1)},
 }
 TOKENS = "training tokens, millions"
 STYLE: dict[str, Any] = {
@@ -53,15 +53,15 @@ STYLE: dict[str, Any] = {
 }
 
 
-class LossColours(NamedTuple):
-    """Of a picture of losses."""
+class LossColors(NamedTuple):
+    """The colors of the loss chart."""
 
     training: str
     validation: str
     limit: str
 
 
-PAGE = LossColours(TRAINING, VALIDATION, LIMIT)
+PAGE = LossColors(TRAINING, VALIDATION, LIMIT)
 
 
 def plain_style(**changes: Any) -> AbstractContextManager[None]:
@@ -75,7 +75,7 @@ def draw(name: str, description: str, paint: Callable[[Axes], None], size: tuple
     Args:
         name: unique on the page; letters, digits and dashes.
         description: what a reader who does not see it should know.
-        paint: draws into the axes, in this module's colours.
+        paint: draws into the axes, in this module's colors.
         size: width and height in inches; the page scales it.
     """
     with plain_style(**STYLE):
@@ -94,7 +94,7 @@ def draw(name: str, description: str, paint: Callable[[Axes], None], size: tuple
 
 
 def _for_page(svg: str, name: str, description: str) -> Markup:
-    """matplotlib's file as an element: no prologue, no fixed size, no font of its own, colours as variables."""
+    """matplotlib's file as an element: no prologue, no fixed size, no font of its own, colors as variables."""
     drawing = svg[svg.index("</metadata>") + len("</metadata>") : svg.rindex("</svg>")]
     box = re.search(r'viewBox="[^"]*"', svg)
     assert box, "matplotlib writes one"
@@ -105,8 +105,8 @@ def _for_page(svg: str, name: str, description: str) -> Markup:
     drawing = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", drawing)
     drawing = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", drawing)  # as matplotlib wrote it before 3.10
     drawing = re.sub(r"font-family: [^;\"]*;? ?", "", drawing)
-    for colour, variable in VARIABLES.items():
-        drawing = drawing.replace(colour, f"var(--{variable})")
+    for color, variable in VARIABLES.items():
+        drawing = drawing.replace(color, f"var(--{variable})")
     opening = f'<svg class="chart" {box[0]} role="img" aria-label="{escape(description)}">'
     return Markup(opening + drawing + "</svg>")
 
@@ -147,27 +147,27 @@ def loss_span(record: Record) -> tuple[float, float]:
     return max(0.0, 0.85 * lowest), 1.03 * max([beginning.max(), record.smoothed().max(), *validation])
 
 
-def draw_losses(axes: Axes, record: Record, colours: LossColours = PAGE, most: int = MOST_POINTS) -> None:
-    """Training (each update, pale, and its running mean), validation, and the limit where there is one.
+def draw_losses(axes: Axes, record: Record, colors: LossColors = PAGE, most: int = MOST_POINTS) -> None:
+    """Training (each update, pale, and its running mean), validation, and the limit, if there is one.
 
     Args:
         axes: to be drawn into; over millions of tokens, in nats/token.
         record: the run.
-        colours: of the three.
+        colors: of the three.
         most: points of a curve; means take the place of more.
     """
     tokens, losses = record.column("tokens") / 1e6, record.column("loss")
     window = window_of(len(losses))
-    axes.plot(thin(tokens, most), thin(losses, most), color=colours.training, alpha=0.3, linewidth=0.7)
+    axes.plot(thin(tokens, most), thin(losses, most), color=colors.training, alpha=0.3, linewidth=0.7)
     label = f"training (mean of {window} updates)" if window > 1 else "training"
     smoothed = thin(record.smoothed(), most)
-    axes.plot(thin(tokens, most), smoothed, style(tokens), color=colours.training, linewidth=1.4, label=label)
+    axes.plot(thin(tokens, most), smoothed, style(tokens), color=colors.training, linewidth=1.4, label=label)
     points = [(record.tokens_at(row.step) / 1e6, row.nats_per_token) for row in record.evaluations]
     if points:
         label = f"validation, {record.evaluations[0].stories} stories (last: {points[-1][1]:.3f})"
-        axes.plot(*zip(*points, strict=True), "o-", color=colours.validation, markersize=3.5, label=label)
+        axes.plot(*zip(*points, strict=True), "o-", color=colors.validation, markersize=3.5, label=label)
     for limit in record.limits:
-        axes.axhline(limit, color=colours.limit, linestyle="--", linewidth=1.2, label=f"exact limit ({limit:.3f})")
+        axes.axhline(limit, color=colors.limit, linestyle="--", linewidth=1.2, label=f"exact limit ({limit:.3f})")
     axes.set_ylabel("nats/token")
 
 

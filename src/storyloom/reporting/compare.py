@@ -30,7 +30,7 @@ from storyloom.runs.run import run_path
 FEWEST, MOST = 2, 8
 PAGE = "compare.html"
 FAR_APART = 10  # times as many tokens, or minutes
-# Runs differ in shape as well as in colour: matplotlib's name of a marker, and the character that looks like it.
+# Runs differ in shape as well as in color: matplotlib's name of a marker, and the character that looks like it.
 MARKERS = {"o": "●", "s": "■", "D": "◆", "^": "▲", "v": "▼", "P": "✚", "X": "✖\ufe0e", "*": "★"}
 
 
@@ -136,7 +136,7 @@ def compare_runs(runs: Sequence[Run | str | os.PathLike[str]], out: str | os.Pat
 
     Raises:
         ConfigError: too few or too many runs, or one is named twice.
-        RunError: one is missing, has not made a step yet, or is damaged; or `out` is no place for a page.
+        RunError: one is missing, has not made a step yet, or is damaged; or `out` is not a place for a page.
     """
     return Comparison(runs).write(out)
 
@@ -233,11 +233,11 @@ def _chart(name: str, label: str, names: list[str], records: list[Record]) -> Ma
     def paint(axes: Axes) -> None:
         begin = min(lasts) / 10
         seen: list[float] = []
-        for curve, colour, marker in zip(curves, RUNS, MARKERS, strict=False):
-            drawn = {"color": colour, "alpha": 0.55, "linewidth": 0.9, "markersize": 3}
+        for curve, color, marker in zip(curves, RUNS, MARKERS, strict=False):
+            drawn = {"color": color, "alpha": 0.55, "linewidth": 0.9, "markersize": 3}
             axes.plot(thin(curve.places), thin(curve.training), style(curve.places), **drawn)
             if curve.points:
-                axes.plot(*zip(*curve.points, strict=True), color=colour, marker=marker, markersize=4, linewidth=1.5)
+                axes.plot(*zip(*curve.points, strict=True), color=color, marker=marker, markersize=4, linewidth=1.5)
             seen += [*curve.training[curve.places >= begin], *(bits for at, bits in curve.points if at >= begin)]
         for limit in {record.bits(limit) for record in records for limit in record.limits}:
             axes.axhline(limit, color=MUTED, linestyle="--", linewidth=1.2)

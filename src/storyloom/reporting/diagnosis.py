@@ -105,7 +105,7 @@ def _as_validation_has_it(record: Record) -> str:
     return f"Validation did not: it rose by {change:.3f} between the last two evaluations."
 
 
-def generalisation(record: Record) -> Finding | None:
+def generalization(record: Record) -> Finding | None:
     """Validation against training at the end."""
     if not record.evaluations or record.evaluations[-1].step < ENOUGH:
         return None
@@ -118,7 +118,7 @@ def generalisation(record: Record) -> Finding | None:
         f"{side} the training loss of {training:.3f}"
     )
     if gap <= NOTABLE_GAP * training:
-        return Finding("validation", f"{figures}: what it has learnt holds for stories it has not seen.", "good")
+        return Finding("validation", f"{figures}: what it has learned holds for stories it has not seen.", "good")
     if record.has_repeated and gap > 2 * _stderr(row):
         text = f"{figures}: it has begun to learn its text by heart. More text, dropout or weight decay help."
         return Finding("validation", text, "watch")
@@ -205,12 +205,12 @@ def speed(record: Record) -> Finding | None:
     middle, slow = float(np.median(speeds)), float(np.percentile(speeds, 5))
     gflops = record.starts[-1].flops_per_token * middle / 1e9
     shown = f"{gflops:.3g}" if gflops < 100 else f"{gflops:,.0f}"
-    text = f"It learnt from {middle:,.0f} tokens/s in the middle ({shown} GFLOP/s)"
+    text = f"It learned from {middle:,.0f} tokens/s in the middle ({shown} GFLOP/s)"
     if record.config.data.rows != "packed":  # their updates hold more and fewer tokens
         return Finding("the speed", f"{text}.")
     if slow < middle / 2:
         return Finding("the speed", f"{text}, but from less than {slow:,.0f} in its slowest twentieth.", "watch")
-    return Finding("the speed", f"{text}, and from {slow:,.0f} or more in all but the slowest twentieth.")
+    return Finding("the speed", f"{text}, and from {slow:,.0f} or more except in the slowest twentieth.")
 
 
 def distance(record: Record) -> Finding | None:
@@ -232,7 +232,7 @@ LOOKS: tuple[Callable[[Record], Finding | None], ...] = (
     distance,
     first_loss,
     direction,
-    generalisation,
+    generalization,
     best_checkpoint,
     repeats,
     gradients,

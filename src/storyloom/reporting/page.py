@@ -20,7 +20,7 @@ HEAD = 1000  # bytes in which it stands
 
 
 def rounded(value: float | None, places: int = 3) -> str:
-    """A figure to so many places; a dash where there is too little text for it.
+    """A figure to this many places; a dash where there is too little text for it.
 
     >>> rounded(1411.5113), rounded(0.78513, 2), rounded(None), rounded(float("nan"))
     ('1,411.511', '0.79', '–', '–')
@@ -96,7 +96,9 @@ def check_place(out: str | os.PathLike[str]) -> Path:
     if not out.parent.is_dir():
         raise RunError(f"cannot write {out}: there is no folder {out.parent}: make it, or name another file")
     if out.exists() and not _is_ours(out):
-        raise RunError(f"{out} exists already and is no page of storyloom's: choose another `out`, or remove it first")
+        raise RunError(
+            f"{out} exists already and is not a page of storyloom's: choose another `out`, or remove it first"
+        )
     return out
 
 

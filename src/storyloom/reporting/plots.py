@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from storyloom.files import write_bytes
-from storyloom.reporting.charts import TOKENS, LossColours, draw_losses, loss_span, plain_style, plain_ticks, style
+from storyloom.reporting.charts import TOKENS, LossColors, draw_losses, loss_span, plain_style, plain_ticks, style
 from storyloom.reporting.record import Record
 from storyloom.runs import Run
 
@@ -43,7 +43,7 @@ def _figure(record: Record) -> Figure:
     figure = Figure(figsize=(9, 8), layout="constrained")
     FigureCanvasAgg(figure)
     loss, rate, norm = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1, 1])
-    draw_losses(loss, record, LossColours(BLUE, ORANGE, GREY), MOST_POINTS)
+    draw_losses(loss, record, LossColors(BLUE, ORANGE, GREY), MOST_POINTS)
     loss.set_ylim(loss_span(record))
     loss.legend(frameon=False)
     loss.set_title(f"{record.name}: loss in nats/token")

@@ -51,13 +51,13 @@ def write_report(
     Args:
         run: the run, or its folder; it may be unfinished.
         out: the file; `report.html` in the run folder by default. Only a page of storyloom's is replaced.
-        checkpoint: `best` or `last`, for the stories and the figures; by default `best` where there is one.
+        checkpoint: `best` or `last`, for the stories and the figures; by default `best` if there is one.
 
     Returns:
         The path of the page.
 
     Raises:
-        RunError: the run is missing or has not made a step yet, or `out` is no place for a page.
+        RunError: the run is missing or has not made a step yet, or `out` is not a place for a page.
         CheckpointError: the checkpoint is missing or damaged.
     """
     record = Record(run)

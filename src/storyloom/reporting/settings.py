@@ -70,7 +70,7 @@ def differences(records: list[Record]) -> dict[str, list[str]]:
 
 
 def commands(record: Record) -> list[tuple[str, str]]:
-    """What to type to make the run again and to go on with it: a purpose and a command line each."""
+    """What to type to make the run again and to continue it: a purpose and a command line each."""
     run, origin = path_word(record.run.path), record.run.origin
     prepared = origin["data"] != OWN_DATA
     data = path_word(record.run.data_folder if prepared else origin.get("source", OWN_DATA))
@@ -82,7 +82,7 @@ def commands(record: Record) -> list[tuple[str, str]]:
     if record.config.train.minutes is None or record.final is not None:
         typed.append(("the very same updates, whatever the machine's speed", exact))
     if record.final is None:
-        typed.append(("going on with it", ["storyloom", "train", "--out", run, "--resume"]))
+        typed.append(("continue it", ["storyloom", "train", "--out", run, "--resume"]))
     typed.append(("its loss", ["storyloom", "evaluate", run]))
     typed.append(("more stories", ["storyloom", "tell", "--model", run]))
     return [(purpose, command_line(words)) for purpose, words in typed if words]
@@ -105,7 +105,7 @@ def _asked(record: Record) -> list[str]:
 
 
 def _init(record: Record) -> list[str]:
-    """The run whose weights it began with, where there is one."""
+    """The run whose weights it began with, if there is one."""
     return ["--init", path_word(record.run.origin["init"])] if "init" in record.run.origin else []
 
 

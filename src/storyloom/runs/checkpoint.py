@@ -16,6 +16,7 @@ from storyloom.runs.layout import STATE, STATE_TENSORS, WEIGHTS
 if TYPE_CHECKING:
     from torch import Tensor
 
+_FIX = "put it back; stories and losses can be had of the other checkpoint, `last` or `best`"
 FILES = (WEIGHTS, STATE_TENSORS, STATE)
 
 
@@ -93,11 +94,11 @@ def _read(settled: Path, name: str, folder: Path, checksum: str | None = None) -
     try:
         content = (settled / name).read_bytes()
     except OSError:
-        raise CheckpointError(f"{folder / name} is missing: use the other of the checkpoints last and best") from None
+        raise CheckpointError(f"{folder / name} is missing: {_FIX}") from None
     if name != MANIFEST and hashlib.sha256(content).hexdigest() != checksum:
         raise _damaged(folder / name)
     return content
 
 
 def _damaged(path: Path) -> CheckpointError:
-    return CheckpointError(f"{path} is damaged (cut short or altered): use the other of the checkpoints last and best")
+    return CheckpointError(f"{path} is damaged (cut short or altered): {_FIX}")

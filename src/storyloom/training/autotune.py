@@ -17,7 +17,8 @@ from storyloom.data import Data
 from storyloom.errors import ConfigError
 from storyloom.runtime import Runtime
 from storyloom.runtime.device import has_compiler
-from storyloom.training.trainer import CompiledStep, Trainer
+from storyloom.training.compiled import CompiledStep
+from storyloom.training.trainer import Trainer
 
 COMPARING_SECONDS = 10.0  # until then the answer must be clear
 LEAD = 5  # turns won more than lost: by chance, of two equals, one in 32 for the first five

@@ -10,11 +10,13 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
+from pathlib import Path
 from statistics import fmean, median
 from typing import Literal, Protocol
 
 from storyloom.config import TrainConfig
-from storyloom.runs.rows import Listener, PlanRow
+from storyloom.runs.layout import METRICS, PLANS
+from storyloom.runs.rows import Listener, PlanRow, read_rows
 from storyloom.training.trainer import Trainer
 
 Event = Literal["checkpoint", "eval", "sample"]
@@ -22,7 +24,7 @@ EVENTS: tuple[Event, ...] = ("eval", "sample", "checkpoint")
 PLAN_SECONDS = 5.0  # at most, between two plans
 PACE_SECONDS = 10.0  # of the latest updates say how long one takes now,
 PACE_UPDATES = 9  # and at least this many,
-OUTLIER = 4.0  # none of which counts for more than so many times their median: a pause is over when it is seen
+OUTLIER = 4.0  # none of which counts for more than this many times their median: a pause is over when it is seen
 CHANGED = 1.25  # times as fast or slow as it was: what the end takes is measured again,
 SETTLED = 1.15  # once the latest updates and those before differ by no more;
 MEASURING = 0.02  # at most of the time,
@@ -50,7 +52,7 @@ class Director(Protocol):
 
 
 class ByUpdates:
-    """Every so many updates, as the settings say."""
+    """After every interval of updates, as the settings say."""
 
     def __init__(self, settings: TrainConfig) -> None:
         self._intervals = intervals_of(settings)
@@ -268,3 +270,27 @@ def intervals_of(settings: TrainConfig) -> dict[Event, int]:
         "sample": settings.sample_interval,
         "checkpoint": settings.checkpoint_interval,
     }
+
+
+def director_of(trainer: Trainer, run: Path, tell: Listener, elapsed: Callable[[], float]) -> Director:
+    """Choose what decides when to evaluate, sample and save.
+
+    Args:
+        trainer: restored.
+        run: its folder; one that repeats another has the other's plans.
+        tell: is told `plan` rows.
+        elapsed: seconds of the run so far.
+    """
+    settings = trainer.settings
+    if settings.minutes is None:
+        return ByUpdates(settings)
+    if (run / PLANS).is_file():
+        written = len(read_rows(run / METRICS, PlanRow))
+        return AsWritten(trainer, read_rows(run / PLANS, PlanRow), written, tell)
+    tokens = trainer.data.manifest.val.tokens
+
+    def final() -> float:
+        return 0.0 if trainer.is_done else trainer.seconds_to_evaluate(tokens)
+
+    share = trainer.eval_tokens / tokens
+    return Deadline(settings, tell, elapsed, most=settings.max_steps, final=final, share=share)

@@ -21,6 +21,7 @@ from storyloom.signals import exit_on_signals
 from storyloom.training.process import only_training, process_as_found
 from storyloom.training.request import Request
 from storyloom.training.resolve import check_time, differences, resolve
+from storyloom.training.state import checkpoint_of
 from storyloom.training.trainer import Trainer
 
 MEASURED_SECONDS = 5.0
@@ -116,7 +117,7 @@ def _measured(trainer: Trainer, config: Config, runtime: Runtime, started: float
     assert updates is not None, "a run has an end"
     rows = settings.batch_size * settings.micro_batches
     tokens = rows * config.model.block_size
-    checkpoint = trainer.checkpoint()
+    checkpoint = checkpoint_of(trainer)
     weights = sum(tensor.nbytes for tensor in checkpoint.weights.values())
     state = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
     return DryRun(

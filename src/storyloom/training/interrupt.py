@@ -5,7 +5,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-# Ctrl-C, a polite kill, a terminal that closes; Windows knows no SIGHUP.
+# Ctrl-C, SIGTERM, a terminal that closes; Windows knows no SIGHUP.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 

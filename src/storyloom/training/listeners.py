@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from storyloom.runs.rows import Listener, Row
+from storyloom.runs.rows import Listener, NoteRow, Row
 
 
 class Broadcast:
@@ -35,3 +35,9 @@ class Broadcast:
             except OSError as error:
                 self.listeners_error = error
                 raise
+
+
+def note(listeners: Iterable[Listener], text: str) -> None:
+    """Tell listeners something that the run does not keep."""
+    for listener in listeners:
+        listener(NoteRow(step=0, text=text))

@@ -7,8 +7,7 @@ of the best model, and a `best` that is older than that is saved again from `las
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from storyloom.errors import CheckpointError, TrainingDiverged
@@ -18,7 +17,9 @@ from storyloom.runs.rows import EvalRow, Listener, NoteRow, RunLog, SampleRow, T
 from storyloom.runs.weights import model_weights
 from storyloom.training.deadline import Director, Event
 from storyloom.training.interrupt import StopRequest
-from storyloom.training.trainer import Trainer, Update
+from storyloom.training.state import checkpoint_of
+from storyloom.training.trainer import Trainer
+from storyloom.training.update import Update
 
 
 class RunClock:
@@ -31,11 +32,11 @@ class RunClock:
     """
 
     def __init__(self, started: float, used: float = 0.0, training: float = 0.0) -> None:
-        self._started, self._used, self.training = started, used, training
+        self._started, self.used, self.training = started, used, training
 
     def elapsed(self) -> float:
         """Seconds so far."""
-        return self._used + time.perf_counter() - self._started
+        return self.used + time.perf_counter() - self._started
 
 
 class Loop:
@@ -48,18 +49,22 @@ class Loop:
         tell: is told every row; the log among others.
         director: says what is due.
         clock: of the run.
+        since_row: updates, and their seconds, that no row tells of yet, as a checkpoint has them.
     """
 
     def __init__(
-        self, trainer: Trainer, run: Run, log: RunLog, tell: Listener, director: Director, clock: RunClock
+        self,
+        trainer: Trainer,
+        run: Run,
+        log: RunLog,
+        tell: Listener,
+        director: Director,
+        clock: RunClock,
+        since_row: Iterable[tuple[Update, float]] = (),
     ) -> None:
         self._trainer, self._run, self._log, self._tell = trainer, run, log, tell
         self._director, self._clock = director, clock
-        self._since_row: list[tuple[Update, float]] = []  # updates, and their seconds, that no row tells of yet
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over from a checkpoint's state the updates that no row tells of yet."""
-        self._since_row = [(Update(**update), seconds) for update, seconds in state.get("since_row", ())]
+        self._since_row = [*since_row]
 
     def fit(self) -> None:
         """Train to the end.
@@ -125,8 +130,7 @@ class Loop:
             loss=loss,
             bits_per_byte=loss * trainer.tokens_per_byte / math.log(2),
             learning_rate=latest.learning_rate,
-            # fp16 skipped it
-            grad_norm=latest.grad_norm if math.isfinite(latest.grad_norm) else None,
+            grad_norm=latest.grad_norm,
             tokens_per_second=round(tokens / seconds, 1),
             seconds=round(self._clock.training, 3),
             elapsed=round(self._clock.elapsed(), 3),
@@ -155,12 +159,14 @@ class Loop:
     def _save_last(self) -> None:
         """Save everything to continue from."""
         self._trainer.check_finite()
-        checkpoint = self._trainer.checkpoint()
-        times = {"elapsed": self._clock.elapsed(), "seconds": self._clock.training}
-        since_row = [(asdict(update), seconds) for update, seconds in self._since_row]
-        marks = {name: asdict(mark) for name, mark in self._log.marks().items()}
-        state: dict[str, Any] = {**checkpoint.state, **times, "since_row": since_row, "logs": marks}
-        save_checkpoint(self._run.checkpoint_folder("last"), replace(checkpoint, state=state))
+        checkpoint = checkpoint_of(
+            self._trainer,
+            self._log.marks(),
+            elapsed=self._clock.elapsed(),
+            seconds=self._clock.training,
+            since_row=tuple(self._since_row),
+        )
+        save_checkpoint(self._run.checkpoint_folder("last"), checkpoint)
 
 
 def known(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,6 +103,6 @@ def _final_sentence(row: FinalRow) -> str:
 
 
 def _write(text: str) -> None:
-    with suppress(OSError):  # the terminal is closed: training goes on, or is told to stop by a signal
+    with suppress(OSError):  # the terminal is closed: training continues, or is told to stop by a signal
         sys.stderr.write(text)
         sys.stderr.flush()

@@ -9,9 +9,10 @@ from storyloom.data import Data
 from storyloom.errors import ConfigError, RunError
 from storyloom.runtime import Runtime, choose_runtime
 from storyloom.training.autotune import decides_to_compile, fit_to_machine
+from storyloom.training.compiled import CompiledStep
 from storyloom.training.plan import counted_limits
 from storyloom.training.request import Request
-from storyloom.training.trainer import CompiledStep, Trainer
+from storyloom.training.trainer import Trainer
 
 
 def resolve(

@@ -4,46 +4,33 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from storyloom.config import Config, DataConfig, save_config
-from storyloom.data import Data, prepare
+from storyloom.data import Data
 from storyloom.data.sources import text_of
 from storyloom.errors import RunError
 from storyloom.evaluation import evaluate
-from storyloom.files import is_vacant, recover_folder, remove_leftovers, sha256_of, write_text
-from storyloom.runs import Run, save_checkpoint
-from storyloom.runs.checkpoint import Checkpoint
-from storyloom.runs.layout import BEGUN, CHECKPOINTS, METRICS, OWN_DATA, PLANS, STATE
-from storyloom.runs.opening import Model
-from storyloom.runs.rows import (
-    FinalRow,
-    Listener,
-    NoteRow,
-    PlanRow,
-    RunLog,
-    TrainRow,
-    as_line,
-    cut_back,
-    read_marks,
-    read_rows,
-)
+from storyloom.files import is_vacant, recover_folder, remove_leftovers
+from storyloom.runs import Run
+from storyloom.runs.layout import BEGUN, CHECKPOINTS
+from storyloom.runs.rows import FinalRow, Listener, NoteRow, PlanRow, RunLog, TrainRow, cut_back
 from storyloom.runtime import Runtime, choose_runtime
 from storyloom.signals import exit_on_signals
-from storyloom.training.deadline import AsWritten, ByUpdates, Deadline, Director
+from storyloom.training.begin import begin, open_data
+from storyloom.training.compiled import CompiledStep
+from storyloom.training.deadline import director_of
 from storyloom.training.folder import alone_in, begun, clear, is_begun
-from storyloom.training.listeners import Broadcast
+from storyloom.training.listeners import Broadcast, note
 from storyloom.training.loop import Loop, RunClock, known, repair_best
 from storyloom.training.process import only_training, process_as_found
 from storyloom.training.progress import LiveLine
 from storyloom.training.request import Request, check_finished, check_flag
-from storyloom.training.resolve import check_time, differences, resolve
-from storyloom.training.trainer import CompiledStep, Trainer
+from storyloom.training.state import restore
+from storyloom.training.trainer import Trainer
+from storyloom.training.update import Update
 
 
 def train(
@@ -121,7 +108,7 @@ def train(
                 (folder / BEGUN).unlink()
             opened = request.check(run)
             run.config = request.on_device(run.config)
-            return _go_on(run, opened, choose_runtime(run.config.train), None, started, listeners)
+            return _continue(run, opened, choose_runtime(run.config.train), None, started, listeners)
         if resume and is_begun(folder):
             clear(folder)
         if not is_vacant(folder):
@@ -130,10 +117,10 @@ def train(
         asked = request.resolve()
         folder = folder.absolute()  # a listener may change the working directory
         with begun(folder):
-            opened = _opened(request.opened, folder, asked.data, listeners)
+            opened = open_data(request.opened, folder, asked.data, listeners)
             started = time.perf_counter()
-            run, runtime, compiled = _start(request, asked, opened, folder, started, listeners)
-        return _go_on(run, opened, runtime, compiled, started, listeners)
+            made = begin(request, asked, opened, folder, started, listeners)
+        return _continue(made.run, opened, made.runtime, made.compiled, started, listeners)
 
 
 def _checked_out(out: object) -> Path:
@@ -143,79 +130,7 @@ def _checked_out(out: object) -> Path:
     return Path(text)
 
 
-def _opened(data: Data | str | None, folder: Path, settings: DataConfig, listeners: Sequence[Listener]) -> Data:
-    """The data, prepared inside the run folder where it is a source."""
-    if data is None:
-        raise RunError(
-            f"there is no run at {folder} to continue, and no data to start one: name a data folder as `data` "
-            "(`storyloom prepare` makes one), or a text file of stories"
-        )
-    if isinstance(data, Data):
-        return data
-    _note(listeners, f"preparing {data} into {folder / OWN_DATA}, with the tokenizer {settings.tokenizer}")
-    started, is_live = time.perf_counter(), any(isinstance(listener, LiveLine) for listener in listeners)
-    prepared = prepare(data, out=folder / OWN_DATA, preset=settings, progress=is_live)
-    _note(listeners, f"prepared in {time.perf_counter() - started:.1f} s, which do not count as training")
-    return prepared
-
-
-def _start(
-    request: Request, config: Config, data: Data, folder: Path, started: float, listeners: Sequence[Listener]
-) -> tuple[Run, Runtime, CompiledStep | None]:
-    """Resolve everything, then write it into the run folder; returns the machine and what was compiled for it, too."""
-    notes = differences(config, data, request.settings)
-    compiled = None
-    if request.repeat is None:
-        resolved, runtime, compiled = resolve(request, config, data, notes)
-    else:
-        _check_data(request.repeat, data)
-        resolved, runtime = config, choose_runtime(config.train)
-    trainer = Trainer(resolved, data, replace(runtime, compile=False))
-    if request.repeat is None and resolved.train.minutes is not None:
-        check_time(resolved.train.minutes, trainer, data, started)
-    for note in notes:
-        _note(listeners, note)
-    data.tokenizer.save(folder / "tokenizer.json")
-    origin = request.origin()
-    if request.init is not None:
-        beginning, origin["init_sha256"] = _begin_from(request.init, trainer)
-        if request.repeat is not None and request.repeat.origin.get("init_sha256") != origin["init_sha256"]:
-            raise RunError(
-                f"{request.init.path} no longer has the weights that {request.repeat.path} began with: it cannot be "
-                "repeated unless they are put back"
-            )
-        save_checkpoint(folder / "checkpoints" / "last", beginning)
-    if request.repeat is not None and resolved.train.minutes is not None:
-        plans = read_rows(request.repeat.path / METRICS, PlanRow)
-        write_text(folder / PLANS, "".join(as_line(row) + "\n" for row in plans))
-    origin |= {
-        "settings": list(request.settings),
-        "data": OWN_DATA if data.path == folder / OWN_DATA else str(data.path.resolve()),
-        "data_fingerprint": data.fingerprint,
-        "tokenizer": data.tokenizer.fingerprint,
-        "storyloom": version("storyloom"),
-        "torch": torch.__version__,
-    }
-    save_config(folder / "config.toml", resolved, origin)  # last: it makes the folder a run
-    return Run(folder), runtime, compiled
-
-
-def _check_data(other: Run, data: Data) -> None:
-    """A run is repeated on the data that it was trained on."""
-    if data.fingerprint != other.origin["data_fingerprint"]:
-        raise RunError(f"{data.path} is not the data that {other.path} was trained on: name that")
-
-
-def _begin_from(init: Model, trainer: Trainer) -> tuple[Checkpoint, str]:
-    """The checkpoint of step 0 with another run's best weights or a model folder's, and the checksum of their file.
-
-    The new run does not need them again; to repeat it, the same weights must still be there.
-    """
-    trainer.begin_with(init.read_weights(), init.weights_file)
-    return trainer.checkpoint(), sha256_of(init.weights_file)
-
-
-def _go_on(
+def _continue(
     run: Run,
     data: Data,
     runtime: Runtime,
@@ -226,34 +141,55 @@ def _go_on(
     """Train from the last checkpoint (or step 0) to the end, then evaluate all validation stories."""
     if _is_finished(run):
         check_finished(run)
-        _note(listeners, f"{run.path} is finished already: nothing to resume")
+        note(listeners, f"{run.path} is finished already: nothing to resume")
         return run
     _ = run.tokenizer  # what is damaged is said before anything is cut
     run.path = run.path.absolute()  # as above
     if run.origin.get("torch") != torch.__version__:
         made_with = run.origin.get("torch")
-        _note(listeners, f"started with torch {made_with}, this is {torch.__version__}: the bits may differ")
+        note(listeners, f"started with torch {made_with}, this is {torch.__version__}: the bits may differ")
     if "repeats" in run.origin:
-        _note(listeners, f"repeating {run.origin['repeats']}")
+        note(listeners, f"repeating {run.origin['repeats']}")
+    _settle(run)
+    trainer = Trainer(run.config, data, runtime, compiled)
+    last = run.checkpoint_folder("last")
+    state = restore(trainer, last) if run.has_checkpoint("last") else None
+    cut = cut_back(run.path, state.logs if state else {}, trainer.step)
+    clock = RunClock(started)
+    if state:
+        repair_best(trainer, run)
+        clock = RunClock(started, state.elapsed, state.seconds)
+    # The time of what was cut away is used, too.
+    clock.used = max([clock.used, *(row.elapsed for row in cut if isinstance(row, PlanRow | TrainRow))])
+    _fit(trainer, run, data, clock, state.since_row if state else (), listeners)
+    return run
+
+
+def _settle(run: Run) -> None:
+    """Finish or roll back what a process that died was writing."""
     remove_leftovers(run.path)
     for name in CHECKPOINTS:
         recover_folder(run.checkpoint_folder(name))
     if run.has_checkpoint("best") and not run.has_checkpoint("last"):  # `last` is saved first
         raise RunError(f"{run.checkpoint_folder('last')} is missing: put it back, or start a new run")
-    trainer = Trainer(run.config, data, runtime, compiled)
-    state = trainer.restore(run).state if run.has_checkpoint("last") else {}
-    cut = cut_back(run.path, read_marks(state, run.checkpoint_folder("last") / STATE), trainer.step)
-    used = [row.elapsed for row in cut if isinstance(row, PlanRow | TrainRow)]  # the time after the checkpoint counts
-    repair_best(trainer, run)
-    clock = RunClock(started, max(*used, state.get("elapsed", 0.0), 0.0), state.get("seconds", 0.0))
+
+
+def _fit(
+    trainer: Trainer,
+    run: Run,
+    data: Data,
+    clock: RunClock,
+    since_row: Sequence[tuple[Update, float]],
+    listeners: Sequence[Listener],
+) -> None:
+    """Train to the end and evaluate; every row goes to the run's log and to the listeners."""
     tell = None
     try:
         with closing(RunLog(run.path)) as log:
             tell = Broadcast(log, listeners)
             tell(trainer.start_row())
-            loop = Loop(trainer, run, log, tell, _director(trainer, run, data, tell, clock), clock)
-            loop.restore(state)
-            loop.fit()
+            director = director_of(trainer, run.path, tell, clock.elapsed)
+            Loop(trainer, run, log, tell, director, clock, since_row).fit()
             _note_on_warm_up(trainer, tell)
             figures = evaluate(run, data=data, device=str(trainer.runtime.device))
             tell(_final_row(trainer.step, figures, round(clock.elapsed() / 60, 2)))
@@ -264,7 +200,6 @@ def _go_on(
             f"training stops at step {trainer.step}: cannot use {run.path}: {error.strerror}; what was saved before is "
             "kept: free some space or put it back, then continue with `resume`"
         ) from None
-    return run
 
 
 def _is_finished(run: Run) -> bool:
@@ -280,23 +215,6 @@ def _final_row(step: int, figures: Mapping[str, Any], minutes: float) -> FinalRo
     return FinalRow(step=step, checkpoint="best", minutes=minutes, **{**dict.fromkeys(optional), **known(figures)})
 
 
-def _director(trainer: Trainer, run: Run, data: Data, tell: Listener, clock: RunClock) -> Director:
-    """What decides when to evaluate, sample and save."""
-    settings = trainer.settings
-    if settings.minutes is None:
-        return ByUpdates(settings)
-    if (run.path / PLANS).is_file():
-        written = len(read_rows(run.path / METRICS, PlanRow))
-        return AsWritten(trainer, read_rows(run.path / PLANS, PlanRow), written, tell)
-    tokens = data.manifest.val.tokens
-
-    def final() -> float:
-        return 0.0 if trainer.is_done else trainer.seconds_to_evaluate(tokens)
-
-    share = trainer.eval_tokens / tokens
-    return Deadline(settings, tell, clock.elapsed, most=settings.max_steps, final=final, share=share)
-
-
 def _note_on_warm_up(trainer: Trainer, tell: Listener) -> None:
     """How long a run with a deadline is, only its end tells."""
     warmup = trainer.settings.warmup_steps
@@ -304,8 +222,3 @@ def _note_on_warm_up(trainer: Trainer, tell: Listener) -> None:
         in_warmup = f"all {trainer.step} updates lay in the warm-up of {warmup}"
         text = f"{in_warmup}: allow more minutes, or lower train.warmup_steps"
         tell(NoteRow(step=trainer.step, text=text))
-
-
-def _note(listeners: Sequence[Listener], text: str) -> None:
-    for listener in listeners:
-        listener(NoteRow(step=0, text=text))
