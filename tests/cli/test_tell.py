@@ -33,14 +33,18 @@ def rewrite(old, new):
 
 
 DAMAGES = {
-    "cut short": ("checkpoints/best/model.safetensors", cut, ["is damaged", "last and best"]),
-    "altered": ("checkpoints/best/model.safetensors", flip, ["is damaged", "last and best"]),
+    "cut short": ("checkpoints/best/model.safetensors", cut, ["is damaged", "`last` or `best`"]),
+    "altered": ("checkpoints/best/model.safetensors", flip, ["is damaged", "`last` or `best`"]),
     "weights missing": (
         "checkpoints/best/model.safetensors",
         os.remove,
-        ["is missing", "put it back; stories and losses can be had of the other"],
+        ["is missing", "the other checkpoint"],
     ),
-    "manifest altered": ("checkpoints/best/manifest.json", rewrite('"sha256"', '"sha"'), ["is damaged", "last and"]),
+    "manifest altered": (
+        "checkpoints/best/manifest.json",
+        rewrite('"sha256"', '"sha"'),
+        ["is damaged", "the other checkpoint"],
+    ),
     "manifest's checksum": (
         "checkpoints/best/manifest.json",
         rewrite('safetensors": "', 'safetensors": "0'),
@@ -49,7 +53,7 @@ DAMAGES = {
     "manifest missing": (
         "checkpoints/best/manifest.json",
         os.remove,
-        ["is missing", "put it back; stories and losses can be had of the other"],
+        ["is missing", "the other checkpoint"],
     ),
     "checkpoint missing": ("checkpoints/best", shutil.rmtree, ["no checkpoint 'best'", "--resume", "--checkpoint"]),
     "tokenizer cut short": ("tokenizer.json", cut, ["cannot read the tokenizer"]),

@@ -119,3 +119,14 @@ def test_data_of_another_tokenizer_is_refused(tmp_path, tiny_file, story_data, f
 def test_a_run_that_is_not_there_is_refused(tmp_path, tiny_file, short_data):
     with pytest.raises(RunError, match="does not exist"):
         train(short_data, out=tmp_path / "R", config=tiny_file, init=tmp_path / "none", progress=False)
+
+
+def test_damaged_weights_are_not_said_to_have_a_substitute(tmp_path, tiny_file, short_data, first):
+    """It said to use the other of the checkpoints last and best: no option of a training takes one."""
+    run = shutil.copytree(first.path, tmp_path / "copy")
+    weights = run / "checkpoints" / "best" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=r"best/model\.safetensors is damaged .*: put it back") as error:
+        train(short_data, out=tmp_path / "R", config=tiny_file, init=run, progress=False)
+    assert "use the other" not in str(error.value)
+    assert not (tmp_path / "R").exists()

@@ -16,7 +16,7 @@ from storyloom.runs.layout import STATE, STATE_TENSORS, WEIGHTS
 if TYPE_CHECKING:
     from torch import Tensor
 
-_FIX = "put it back; stories and losses can be had of the other checkpoint, `last` or `best`"
+_FIX = "put it back; stories and losses can still come from the other checkpoint, `last` or `best`"
 FILES = (WEIGHTS, STATE_TENSORS, STATE)
 
 

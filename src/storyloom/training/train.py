@@ -144,7 +144,7 @@ def _continue(
         note(listeners, f"{run.path} is finished already: nothing to resume")
         return run
     _ = run.tokenizer  # what is damaged is said before anything is cut
-    run.path = run.path.absolute()  # as above
+    run.path = run.path.absolute()  # a listener may change the working directory
     if run.origin.get("torch") != torch.__version__:
         made_with = run.origin.get("torch")
         note(listeners, f"started with torch {made_with}, this is {torch.__version__}: the bits may differ")
